@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced by every script of the harness: where things are, and how to say
+# what is going on.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=${BUILD:-$TOP/build}
+CACHE=${CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fuse-dax-fmap}
+HARNESS=$TOP/tools/harness
+# shellcheck disable=SC2034  # for the scripts that source this file
+JOBS=${JOBS:-$(nproc)}
+
+mkdir -p "$BUILD" "$CACHE"
+BUILD=$(cd "$BUILD" && pwd)
+CACHE=$(cd "$CACHE" && pwd)
+export BUILD CACHE HARNESS
+
+# Seconds since the outermost command began: `make test` runs many scripts.
+: "${HARNESS_T0:=$(date +%s)}"
+export HARNESS_T0
+
+say() { printf '[%4ds] %s\n' $(($(date +%s) - HARNESS_T0)) "$*" >&2; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# run_quietly LOG MESSAGE COMMAND...: the output goes to LOG; every 10 seconds
+# a line says that it still runs and what it wrote last; on failure the end of
+# LOG is shown.
+run_quietly()
+{
+	local log=$1 what=$2 begin pid ticks=0
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	begin=$(date +%s)
+	say "$what"
+	"$@" >"$log" 2>&1 &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		ticks=$((ticks + 1))
+		if ((ticks % 50 == 0)); then
+			say "  ... $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-70)"
+		fi
+	done
+	if ! wait "$pid"; then
+		tail -n 40 "$log" >&2
+		die "$what: failed, see $log"
+	fi
+	say "$what: done in $(($(date +%s) - begin)) s"
+}
+
+# The Debian mirrors that this machine's own apt is set up with, one a line.
+mirrors()
+{
+	# shellcheck disable=SC2016  # apt fills in the $(...)
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
+		sort -u | grep -v -e '-security/*$' || true
+}
