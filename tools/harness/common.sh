@@ -28,7 +28,7 @@ die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 # LOG is shown.
 run_quietly()
 {
-	local log=$1 what=$2 begin pid ticks=0
+	local log=$1 what=$2 begin pid next=10
 	shift 2
 	mkdir -p "$(dirname "$log")"
 	begin=$(date +%s)
@@ -36,9 +36,9 @@ run_quietly()
 	"$@" >"$log" 2>&1 &
 	pid=$!
 	while kill -0 "$pid" 2>/dev/null; do
-		sleep 0.2
-		ticks=$((ticks + 1))
-		if ((ticks % 50 == 0)); then
+		sleep 0.1
+		if (($(date +%s) - begin >= next)); then
+			next=$((next + 10))
 			say "  ... $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-70)"
 		fi
 	done
