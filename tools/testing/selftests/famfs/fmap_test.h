@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the tests of DAX file maps have in common. */
+#ifndef FMAP_TEST_H
+#define FMAP_TEST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "raw_server.h"
+
+#define KB		1024UL
+#define MB		(1024UL * 1024)
+#define PG		4096UL
+#define MAX_DAX		4
+
+#define KIND_BIT(kind)	(1U << (kind))
+
+/* The devices in famfs mode, by their names on the dax bus */
+static char dax[MAX_DAX][32];
+static uint64_t dax_size[MAX_DAX];
+static int ndax;
+
+static inline int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	n = n < 0 ? -errno : 0;
+	close(fd);
+	return n;
+}
+
+static inline void find_dax(void)
+{
+	char path[PATH_MAX], link[PATH_MAX];
+
+	ndax = 0;
+	for (int region = 0; region < 32 && ndax < MAX_DAX; region++) {
+		for (int i = 0; i < 4 && ndax < MAX_DAX; i++) {
+			char *name = dax[ndax];
+			unsigned long long size = 0;
+			ssize_t n;
+			FILE *f;
+
+			snprintf(name, sizeof(dax[0]), "dax%d.%d", region, i);
+			snprintf(path, sizeof(path),
+				 "/sys/bus/dax/devices/%s/driver", name);
+			n = readlink(path, link, sizeof(link) - 1);
+			if (n <= 0)
+				continue;
+			link[n] = 0;
+			if (!strstr(link, "/fsdev_dax"))
+				continue;
+			snprintf(path, sizeof(path),
+				 "/sys/bus/dax/devices/%s/size", name);
+			f = fopen(path, "r");
+			if (!f)
+				continue;
+			if (fscanf(f, "%llu", &size) == 1 && size >= 64 * MB)
+				dax_size[ndax++] = size;
+			fclose(f);
+		}
+	}
+}
+
+/*
+ * Every test runs in a mount namespace of its own: however it ends, its mount
+ * goes with it. Returns a reason to skip, or NULL.
+ */
+static inline const char *sandbox(int need_dax)
+{
+	static char why[80];
+
+	if (geteuid())
+		return "root is needed";
+	if (access("/dev/fuse", R_OK | W_OK))
+		return "no /dev/fuse";
+	find_dax();
+	if (ndax < need_dax) {
+		snprintf(why, sizeof(why),
+			 "%d DAX devices in famfs mode needed, %d found",
+			 need_dax, ndax);
+		return why;
+	}
+	if (unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return "no mount namespace";
+	return NULL;
+}
+
+/* A server that registers the first @n devices, index = place, at INIT */
+static inline struct raw_server *new_server(int n)
+{
+	struct raw_server *s = rs_new();
+
+	for (int i = 0; s && i < n; i++)
+		rs_add_dev(s, dax[i], i, RS_PUSH_AT_INIT);
+	return s;
+}
+
+/* Start and see that the feature and all devices are there */
+static inline int start_server(struct raw_server *s)
+{
+	int ret = rs_start(s, NULL);
+
+	if (ret)
+		return ret;
+	if (!(s->offered & s->want & FUSE_DAX_FMAP))
+		return -EPROTONOSUPPORT;
+	for (int i = 0; i < s->ndev; i++)
+		if (s->dev[i].how == RS_PUSH_AT_INIT && s->dev[i].result <= 0)
+			return s->dev[i].result ? s->dev[i].result : -EPROTO;
+	return 0;
+}
+
+static inline int open_in(struct raw_server *s, const char *name, int flags)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", s->mnt, name);
+	return open(path, flags | O_CLOEXEC, 0644);
+}
+
+/* errno of an open that fails, 0 of one that works */
+static inline int try_open(struct raw_server *s, const char *name, int flags)
+{
+	int fd = open_in(s, name, flags);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* Bytes that tell where they belong */
+static inline unsigned char pattern_at(uint64_t seed, uint64_t pos)
+{
+	uint64_t word = (pos / 8 + (seed << 40) + 1) * 0x9e3779b97f4a7c15ULL;
+
+	return word >> (8 * (pos % 8));
+}
+
+static inline void pattern(void *buf, uint64_t seed, uint64_t pos, size_t len)
+{
+	unsigned char *b = buf;
+
+	for (size_t i = 0; i < len; i++)
+		b[i] = pattern_at(seed, pos + i);
+}
+
+static inline bool is_pattern(const void *buf, uint64_t seed, uint64_t pos,
+			      size_t len)
+{
+	const unsigned char *b = buf;
+
+	for (size_t i = 0; i < len; i++)
+		if (b[i] != pattern_at(seed, pos + i))
+			return false;
+	return true;
+}
+
+/* Write a pattern to a file, or check that it is there; true if all is well */
+static inline bool put(int fd, uint64_t seed, uint64_t pos, size_t len)
+{
+	char *b = malloc(len);
+	bool ok;
+
+	pattern(b, seed, pos, len);
+	ok = pwrite(fd, b, len, pos) == (ssize_t)len;
+	free(b);
+	return ok;
+}
+
+static inline bool got(int fd, uint64_t seed, uint64_t pos, size_t len)
+{
+	char *b = malloc(len);
+	bool ok;
+
+	ok = pread(fd, b, len, pos) == (ssize_t)len &&
+	     is_pattern(b, seed, pos, len);
+	free(b);
+	return ok;
+}
+
+/* The signal that reading (or writing) a byte raises, 0 for none */
+static inline int signal_of(volatile char *p, bool write)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct rlimit no_core = {};
+
+		setrlimit(RLIMIT_CORE, &no_core);
+		signal(SIGBUS, SIG_DFL);
+		signal(SIGSEGV, SIG_DFL);
+		if (write)
+			*p = 'x';
+		else
+			(void)*p;
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+/* Map at an address that is a multiple of 2 MiB */
+static inline char *map_huge(int fd, size_t len, int prot, int flags, off_t off)
+{
+	char *area = mmap(NULL, len + 2 * MB, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t at;
+
+	if (area == MAP_FAILED)
+		return area;
+	at = ((uintptr_t)area + 2 * MB - 1) & ~(2 * MB - 1);
+	return mmap((char *)at, len, prot, flags | MAP_FIXED, fd, off);
+}
+
+static inline long minor_faults(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_minflt;
+}
+
+/* The kernel log from now on */
+static inline int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/* Count the lines since kmsg_open() that have both texts */
+static inline int kmsg_count(int fd, const char *a, const char *b)
+{
+	char rec[8192];
+	int count = 0;
+	ssize_t n;
+
+	for (;;) {
+		n = read(fd, rec, sizeof(rec) - 1);
+		if (n < 0 && (errno == EPIPE || errno == EINTR))
+			continue;	/* the log went round */
+		if (n <= 0)
+			return count;
+		rec[n] = 0;
+		if (strstr(rec, a) && strstr(rec, b))
+			count++;
+	}
+}
+
+#endif
