@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The rules are short: what is done stands in tools/harness/, one script a
+# task, each with its description on top.
+
+BUILD ?= $(CURDIR)/build
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fuse-dax-fmap
+KERNEL ?= default
+TESTS ?=
+SHELL_MEMORY ?= cxl:4x256M
+export BUILD CACHE KERNEL
+export CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL
+
+# Both are downloads and builds of minutes on a new machine: side by side.
+define kernel_and_image
+	@tools/harness/guest-image >/dev/null & tools/harness/kernel && wait $$!
+endef
+
+.PHONY: help packages kernel image selftests run test shell series series-save check clean distclean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo
+	@echo 'KERNEL=debug        with KASAN, lockdep, kmemleak (a build directory of its own)'
+	@echo 'TESTS="NAME ..."    only these test programs'
+	@echo 'LINUX_TREE=DIR, LINUX_TARBALL=FILE, LIBFUSE_TARBALL=FILE  your own instead of the pinned base'
+	@echo 'BUILD=DIR, CACHE=DIR  where things are built, and where downloads are kept'
+
+packages: ## what this machine needs: installed (root) or named
+	@tools/harness/host-packages
+
+kernel: packages ## the kernel with the series on it
+	@tools/harness/kernel
+
+image: packages ## the guest's root file system
+	@tools/harness/guest-image
+
+selftests: packages
+	$(kernel_and_image)
+	@tools/harness/selftests build
+
+run: packages ## the demonstration, in a VM
+	$(kernel_and_image)
+	@tools/run/run
+
+test: selftests ## all tests; the last line sums up
+	@tools/harness/test $(TESTS)
+
+shell: selftests ## a prompt in a VM with CXL memory
+	@tools/harness/vm --name shell --memory $(SHELL_MEMORY) --interactive
+
+series: packages ## mail-ready patches in build/series, proven with git am
+	@tools/harness/kernel-tree series
+
+series-save: ## take edits made in build/linux back into this repository
+	@tools/harness/kernel-tree series-save
+
+check: ## shellcheck, and the SPDX tags
+	@tools/harness/check
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+distclean: clean ## and what was downloaded
+	rm -rf $(CACHE)
