@@ -133,7 +133,7 @@ static void *arena_alloc(struct raw_server *s, size_t len)
 {
 	void *p = (char *)s + s->arena_used;
 
-	len = (len + 4095) & ~4095UL;
+	len = (len + 63) & ~63UL;
 	if (len > RS_ARENA - s->arena_used)
 		return NULL;
 	s->arena_used += len;

@@ -29,7 +29,7 @@
 #define RS_INIT_OUT_MAX_STACK_DEPTH	36
 #define RS_OPEN_OUT_BACKING_ID		12
 
-#define RS_MAX_NODES	8192
+#define RS_MAX_NODES	16384
 #define RS_MAX_DEVS	8
 #define RS_NOPCODES	64
 #define RS_ARENA	(256UL << 20)
@@ -152,7 +152,7 @@ struct rs_node *rs_add_dir(struct raw_server *s, uint64_t parent,
 /* A regular file without a map */
 struct rs_node *rs_add_file(struct raw_server *s, uint64_t parent,
 			    const char *name);
-/* Copy a map into shared memory and frees @m */
+/* Copies the map into shared memory and frees @m */
 void rs_set_map(struct raw_server *s, struct rs_node *n, struct rs_map *m);
 uint64_t rs_ino(const struct raw_server *s, const struct rs_node *n);
 

@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Fill the files of a mounted tree, or read them and compare their checksums.
+ * Knows nothing of the server but the plan, which says how large each file is
+ * and where its bytes lie (see dax_tree_server.c and plan.awk).
+ *
+ *	treeio fill PLAN SOURCE TARGET	copy each file, by write(2) or a mapping
+ *	treeio verify PLAN MANIFEST TREE	read each file by mmap and by read(2)
+ *
+ * The faults of a file are counted by the kernel's tracepoints for faults on
+ * DAX files, by perf events of this process alone, while all of the file is
+ * read once through a new mapping.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define HUGE		(2UL << 20)
+#define BUF		(256UL << 10)
+#define MAX_DEVS	8
+#define FAULT_DONE	"result & 256"	/* VM_FAULT_NOPAGE: it was mapped */
+
+static char buf[BUF] __attribute__((aligned(4096)));
+static double started;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void __attribute__((noreturn, format(printf, 1, 2)))
+die(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("treeio: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+/* SHA-256, as FIPS 180-4 has it */
+
+static uint32_t K[64], H0[8];
+
+/* The first 32 bits of the fraction of a prime's square or cube root */
+static uint32_t fraction(unsigned int prime, int root)
+{
+	unsigned __int128 lo = 0, hi = (unsigned __int128)1 << 38;
+
+	/* largest x with (x / 2^32)^root <= prime; 2^38 is above any of them */
+	while (hi - lo > 1) {
+		unsigned __int128 x = (lo + hi) / 2, p = x * x;
+
+		if (root == 2 ? p <= (unsigned __int128)prime << 64 :
+		    p <= ((unsigned __int128)prime << 96) / x)
+			lo = x;
+		else
+			hi = x;
+	}
+	return lo;
+}
+
+static void sha_tables(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int p = 2; n < 64; p++) {
+		bool prime = true;
+
+		for (unsigned int d = 2; d * d <= p; d++)
+			prime &= p % d != 0;
+		if (!prime)
+			continue;
+		if (n < 8)
+			H0[n] = fraction(p, 2);
+		K[n++] = fraction(p, 3);
+	}
+}
+
+struct sha {
+	uint32_t h[8];
+	uint64_t len;
+	unsigned char block[64];
+};
+
+static inline uint32_t ror(uint32_t x, int n)
+{
+	return x >> n | x << (32 - n);
+}
+
+static void sha_block(struct sha *c, const unsigned char *p)
+{
+	uint32_t w[64], v[8];
+
+	for (int i = 0; i < 16; i++, p += 4)
+		w[i] = (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+	for (int i = 16; i < 64; i++) {
+		uint32_t a = w[i - 15], b = w[i - 2];
+
+		w[i] = w[i - 16] + w[i - 7] +
+		       (ror(a, 7) ^ ror(a, 18) ^ a >> 3) +
+		       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
+	}
+	memcpy(v, c->h, sizeof(v));
+	for (int i = 0; i < 64; i++) {
+		uint32_t t1, t2;
+
+		t1 = v[7] + (ror(v[4], 6) ^ ror(v[4], 11) ^ ror(v[4], 25)) +
+		     ((v[4] & v[5]) ^ (~v[4] & v[6])) + K[i] + w[i];
+		t2 = (ror(v[0], 2) ^ ror(v[0], 13) ^ ror(v[0], 22)) +
+		     ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+		memmove(v + 1, v, 7 * sizeof(*v));
+		v[4] += t1;
+		v[0] = t1 + t2;
+	}
+	for (int i = 0; i < 8; i++)
+		c->h[i] += v[i];
+}
+
+static void sha_init(struct sha *c)
+{
+	memcpy(c->h, H0, sizeof(H0));
+	c->len = 0;
+}
+
+static void sha_update(struct sha *c, const void *data, size_t len)
+{
+	const unsigned char *p = data;
+
+	while (len) {
+		size_t at = c->len % 64, n = 64 - at < len ? 64 - at : len;
+
+		if (n == 64) {
+			sha_block(c, p);
+		} else {
+			memcpy(c->block + at, p, n);
+			if (at + n == 64)
+				sha_block(c, c->block);
+		}
+		c->len += n;
+		p += n;
+		len -= n;
+	}
+}
+
+static void sha_final(struct sha *c, char *hex)
+{
+	static const unsigned char pad[64] = { 0x80 };
+	uint64_t bits = c->len * 8;
+	unsigned char end[8];
+
+	sha_update(c, pad, (c->len % 64 < 56 ? 56 : 120) - c->len % 64);
+	for (int i = 0; i < 8; i++)
+		end[i] = bits >> (56 - 8 * i);
+	sha_update(c, end, 8);
+	for (int i = 0; i < 8; i++)
+		sprintf(hex + 8 * i, "%08x", c->h[i]);
+}
+
+/* The plan */
+
+struct entry {
+	char type;
+	uint64_t size;
+	uint64_t chunk;
+	int nstrips;
+	struct {
+		int dev;
+		uint64_t off, len;
+	} strip[MAX_DEVS];
+	char path[4096];
+};
+
+/* The next file of the plan; directories are passed over */
+static bool next_entry(FILE *f, struct entry *e)
+{
+	char line[8192], strips[2048];
+	int at;
+
+	do {
+		if (!fgets(line, sizeof(line), f))
+			return false;
+		line[strcspn(line, "\n")] = 0;
+		if (sscanf(line, "%c %" SCNu64 " %" SCNu64 " %2047s%n",
+			   &e->type, &e->size, &e->chunk, strips, &at) != 4 ||
+		    strlen(line + at) < 2 ||
+		    strlen(line + at) > sizeof(e->path))
+			die("can't read the plan: %s", line);
+	} while (e->type == 'd');
+	strcpy(e->path, line + at + 1);
+	e->nstrips = 0;
+	if (e->type == 'n')
+		return true;
+	for (char *p = strtok(strips, ","); p; p = strtok(NULL, ",")) {
+		int i = e->nstrips++;
+
+		if (i == MAX_DEVS ||
+		    sscanf(p, "%d:%" SCNu64 ":%" SCNu64, &e->strip[i].dev,
+			   &e->strip[i].off, &e->strip[i].len) != 3 ||
+		    (unsigned int)e->strip[i].dev >= MAX_DEVS)
+			die("can't read the plan: %s", line);
+	}
+	return true;
+}
+
+/* How many bytes of a file lie on each device */
+static void spread(const struct entry *e, uint64_t *bytes)
+{
+	uint64_t pos = 0;
+
+	memset(bytes, 0, MAX_DEVS * sizeof(*bytes));
+	for (int i = 0; pos < e->size; i++) {
+		int s = e->type == 's' ? i % e->nstrips : i;
+		uint64_t n = e->type == 's' ? e->chunk : e->strip[s].len;
+
+		if (n > e->size - pos)
+			n = e->size - pos;
+		bytes[e->strip[s].dev] += n;
+		pos += n;
+	}
+}
+
+struct progress {
+	const char *what;
+	double last;
+	uint64_t bytes, all;
+	int files;
+};
+
+static void progress(struct progress *p, uint64_t bytes)
+{
+	p->bytes += bytes;
+	if (now() - p->last < 2)
+		return;
+	p->last = now();
+	printf("# %s: %d files, %.1f of %.1f MB, %.0f s\n", p->what, p->files,
+	       p->bytes / 1e6, p->all / 1e6, now() - started);
+	fflush(stdout);
+}
+
+static FILE *open_plan(const char *name, uint64_t *all)
+{
+	FILE *f = fopen(name, "r");
+	struct entry e;
+
+	if (!f)
+		die("%s: %s", name, strerror(errno));
+	*all = 0;
+	while (next_entry(f, &e))
+		*all += e.size;
+	rewind(f);
+	return f;
+}
+
+static int open_at(const char *dir, const char *name, int flags)
+{
+	char path[8192];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		die("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* Map all of a file at a multiple of 2 MiB if it is that large */
+static char *map_file(int fd, uint64_t size, int prot, const char *name)
+{
+	char *area, *p;
+
+	if (size < HUGE)
+		area = NULL;
+	else
+		area = mmap(NULL, size + HUGE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		die("mmap: %s", strerror(errno));
+	p = area ? (char *)(((uintptr_t)area + HUGE - 1) & ~(HUGE - 1)) : NULL;
+	p = mmap(p, size, prot, MAP_SHARED | (p ? MAP_FIXED : 0), fd, 0);
+	if (p == MAP_FAILED)
+		die("mmap %s: %s", name, strerror(errno));
+	return p;
+}
+
+static int fill(const char *plan, const char *source, const char *target)
+{
+	struct progress p = { .what = "filling", .last = now() };
+	FILE *f = open_plan(plan, &p.all);
+	int by_map = 0;
+	struct entry e;
+
+	for (; next_entry(f, &e); p.files++) {
+		/* every fourth file through a mapping */
+		bool mapped = p.files % 4 == 3 && e.size;
+		int in = open_at(source, e.path, O_RDONLY);
+		int out = open_at(target, e.path, O_RDWR);
+		char *to = NULL;
+		uint64_t pos = 0;
+		ssize_t n;
+
+		if (mapped) {
+			to = map_file(out, e.size, PROT_READ | PROT_WRITE,
+				      e.path);
+			by_map++;
+		}
+		while ((n = read(in, buf, BUF)) > 0) {
+			if (pos + n > e.size)
+				die("%s is longer than it was", e.path);
+			if (mapped)
+				memcpy(to + pos, buf, n);
+			else if (pwrite(out, buf, n, pos) != n)
+				die("write %s: %s", e.path, strerror(errno));
+			pos += n;
+			progress(&p, n);
+		}
+		if (n < 0)
+			die("read %s: %s", e.path, strerror(errno));
+		if (pos != e.size)
+			die("%s is shorter than it was", e.path);
+		if (mapped) {
+			if (msync(to, e.size, MS_SYNC))
+				die("msync %s: %s", e.path, strerror(errno));
+			munmap(to, e.size);
+		}
+		close(in);
+		close(out);
+	}
+	printf("# filled %d files (%d of them by mmap), %.1f MB, in %.1f s\n",
+	       p.files, by_map, p.bytes / 1e6, now() - started);
+	return 0;
+}
+
+/* A counter of this process's faults that mapped something */
+static int fault_counter(const char *event)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_TRACEPOINT,
+		.size = sizeof(attr),
+	};
+	unsigned long long id;
+	char path[256];
+	FILE *f;
+	int fd;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/tracing/events/fs_dax/%s/id", event);
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%llu", &id) != 1)
+		die("%s: no such tracepoint", path);
+	fclose(f);
+	attr.config = id;
+	fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1,
+		     PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0 || ioctl(fd, PERF_EVENT_IOC_SET_FILTER, FAULT_DONE))
+		die("counting %s: %s", event, strerror(errno));
+	return fd;
+}
+
+static uint64_t counted(int fd)
+{
+	uint64_t n;
+
+	if (read(fd, &n, sizeof(n)) != sizeof(n))
+		die("perf counter: %s", strerror(errno));
+	return n;
+}
+
+static void sum_by_mmap(int fd, const struct entry *e, char *hex)
+{
+	struct sha c;
+	char *p;
+
+	sha_init(&c);
+	if (e->size) {
+		p = map_file(fd, e->size, PROT_READ, e->path);
+		/* device memory is slow: touch each byte of it once */
+		for (uint64_t pos = 0; pos < e->size; pos += BUF) {
+			size_t n = e->size - pos < BUF ? e->size - pos : BUF;
+
+			memcpy(buf, p + pos, n);
+			sha_update(&c, buf, n);
+		}
+		munmap(p, e->size);
+	}
+	sha_final(&c, hex);
+}
+
+static void sum_by_read(int fd, const struct entry *e, char *hex)
+{
+	struct sha c;
+	ssize_t n;
+
+	sha_init(&c);
+	while ((n = read(fd, buf, BUF)) > 0)
+		sha_update(&c, buf, n);
+	if (n < 0)
+		die("read %s: %s", e->path, strerror(errno));
+	sha_final(&c, hex);
+}
+
+static int verify(const char *plan, const char *manifest, const char *tree)
+{
+	struct progress p = { .what = "reading", .last = now() };
+	int pmd = fault_counter("dax_pmd_fault_done");
+	int pte = fault_counter("dax_pte_fault_done");
+	uint64_t bytes[MAX_DEVS], total[MAX_DEVS] = {}, all_huge = 0, all_small = 0;
+	FILE *f = open_plan(plan, &p.all);
+	FILE *m = fopen(manifest, "r");
+	char want[65], by_mmap[65], by_read[65], first_bad[4200] = "";
+	int bad = 0, huge_expected = 0, huge_missing = 0;
+	struct entry e;
+
+	if (!m)
+		die("%s: %s", manifest, strerror(errno));
+	printf("%-48s %9s %-7s %5s %9s %9s %9s %9s %5s %6s  %s\n", "file",
+	       "size", "kind", "chunk", "dev 0", "dev 1", "dev 2", "dev 3",
+	       "2M", "4K", "sha256");
+	for (; next_entry(f, &e); p.files++) {
+		const char *kind = e.type == 's' ? "striped" :
+				   e.type == 'e' ? "extent" : "no map";
+		uint64_t huge, small;
+		size_t len = strlen(e.path);
+		char line[8192], chunk[24] = "-";
+		const char *verdict;
+		struct stat st;
+		int at, fd;
+
+		if (!fgets(line, sizeof(line), m) ||
+		    sscanf(line, "%64s %*u%n", want, &at) != 1)
+			die("manifest and plan differ at %s", e.path);
+		line[strcspn(line, "\n")] = 0;
+		if (strcmp(line + at + 1, e.path))
+			die("manifest and plan differ at %s", e.path);
+		fd = open_at(tree, e.path, O_RDONLY);
+		huge = counted(pmd);
+		small = counted(pte);
+		sum_by_mmap(fd, &e, by_mmap);
+		huge = counted(pmd) - huge;
+		small = counted(pte) - small;
+		sum_by_read(fd, &e, by_read);
+		if (fstat(fd, &st))
+			die("fstat %s: %s", e.path, strerror(errno));
+		close(fd);
+
+		verdict = (uint64_t)st.st_size != e.size ? "SIZE DIFFERS" :
+			  strcmp(by_mmap, want) ? "DIFFERS BY MMAP" :
+			  strcmp(by_read, want) ? "DIFFERS BY READ" : "ok";
+		if (strcmp(verdict, "ok") && !bad++)
+			snprintf(first_bad, sizeof(first_bad), "%s: %s", e.path,
+				 verdict);
+		if (e.type == 's' && e.chunk % HUGE == 0 && e.size >= HUGE) {
+			huge_expected++;
+			huge_missing += huge != e.size / HUGE;
+		}
+		spread(&e, bytes);
+		if (e.type == 's')
+			snprintf(chunk, sizeof(chunk), "%" PRIu64 "K",
+				 e.chunk >> 10);
+		printf("%s%-*s %9" PRIu64 " %-7s %5s", len > 48 ? ".." : "",
+		       len > 48 ? 46 : 48, e.path + (len > 48 ? len - 46 : 0),
+		       e.size, kind, chunk);
+		for (int i = 0; i < 4; i++)
+			printf(" %9" PRIu64, bytes[i]);
+		printf(" %5" PRIu64 " %6" PRIu64 "  %s\n", huge, small, verdict);
+		for (int i = 0; i < MAX_DEVS; i++)
+			total[i] += bytes[i];
+		all_huge += huge;
+		all_small += small;
+		progress(&p, e.size);
+	}
+	printf("%-48.48s %9" PRIu64 " %-7s %5s", "all", p.all, "", "");
+	for (int i = 0; i < 4; i++)
+		printf(" %9" PRIu64, total[i]);
+	printf(" %5" PRIu64 " %6" PRIu64 "  %d of %d ok\n", all_huge, all_small,
+	       p.files - bad, p.files);
+	printf("# read %d files twice, by mmap and by read(2), in %.1f s\n",
+	       p.files, now() - started);
+	if (fgets(buf, BUF, m))
+		die("the manifest has more files than the plan");
+	if (bad)
+		die("%d of %d files differ, the first is %s", bad, p.files,
+		    first_bad);
+	if (huge_missing)
+		die("%d of %d files with 2 MiB chunks were not mapped by 2 MiB faults",
+		    huge_missing, huge_expected);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	started = now();
+	sha_tables();
+	if (argc == 5 && !strcmp(argv[1], "fill"))
+		return fill(argv[2], argv[3], argv[4]);
+	if (argc == 5 && !strcmp(argv[1], "verify"))
+		return verify(argv[2], argv[3], argv[4]);
+	fputs("usage: treeio fill PLAN SOURCE TARGET | verify PLAN MANIFEST TREE\n",
+	      stderr);
+	return 2;
+}
