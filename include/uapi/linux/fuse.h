@@ -19,8 +19,7 @@
 
 /*
  * FUSE_DAX_FMAP: the kernel resolves DAX file maps. Offered on mounts made
- * with CAP_SYS_ADMIN in the initial user namespace only. Since protocol 7.47.
- * Both sides also fill in fmap_kinds, see FUSE_INIT_IN_FMAP_KINDS below.
+ * with CAP_SYS_ADMIN in the initial user namespace only. Both sides also fill in fmap_kinds, see FUSE_INIT_IN_FMAP_KINDS below.
  */
 #define FUSE_DAX_FMAP		(1ULL << 44)
 
@@ -180,7 +179,7 @@ struct fuse_daxdev_map {
 /*
  * Register a DAX device under an index: returns 1. Errors: EPERM (maps were
  * not negotiated on this connection), EINVAL (not a DAX device, flags or index
- * out of range), EBADF, EOPNOTSUPP (not bound to the fsdev driver), ENODEV
+ * out of range), EBADF, EACCES (fd not open for reading), EOPNOTSUPP (not bound to the fsdev driver), ENODEV
  * (device is going away), EEXIST (index in use), EBUSY (device held by somebody
  * else or under another index), ENOTCONN (unmounted).
  */

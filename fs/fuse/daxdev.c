@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAX file maps: the DAX devices of a connection.
+ *
+ * The server names devices by indexes of its own choice. A device gets into
+ * the table when the server registers an open file descriptor, or when a map
+ * names an index that is not there yet and the server answers GET_DAXDEV with
+ * the device's name. Either way the connection claims it for itself.
+ */
+#include "dev.h"
+#include "fmap_i.h"
+
+#include <linux/cleanup.h>
+#include <linux/dax.h>
+#include <linux/file.h>
+#include <linux/mm.h>
+
+/*
+ * Who has claimed which dax_device, for calls that come from the DAX core with
+ * nothing but the dax_device. Entries are removed before the fuse_daxdev is
+ * freed, both under the lock.
+ */
+static DEFINE_XARRAY(fuse_daxdevs);
+
+static void fuse_daxdev_free(struct fuse_daxdev *dev)
+{
+	unsigned long key = (unsigned long)dev->dax_dev;
+	int id;
+
+	/*
+	 * As long as this lock is held, a removal that has not told us yet
+	 * can't come so far that somebody else holds the device.
+	 */
+	id = dax_read_lock();
+	xa_cmpxchg(&fuse_daxdevs, key, dev, NULL, 0);
+	if (dev->dead)
+		put_dax(dev->dax_dev);
+	else
+		fs_put_dax(dev->dax_dev, dev);
+	dax_read_unlock(id);
+
+	mtree_destroy(&dev->ranges);
+	fuse_conn_put(dev->fc);
+	kfree(dev);
+}
+
+void fuse_daxdev_put(struct fuse_daxdev *dev)
+{
+	if (dev && refcount_dec_and_test(&dev->count))
+		fuse_daxdev_free(dev);
+}
+
+/*
+ * Mark the device as removed, for whoever uses it. Returns it with a reference
+ * if there is anybody.
+ */
+struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev)
+{
+	struct fuse_daxdev *dev;
+
+	xa_lock(&fuse_daxdevs);
+	dev = __xa_erase(&fuse_daxdevs, (unsigned long)dax_dev);
+	if (dev) {
+		WRITE_ONCE(dev->dead, true);
+		if (!refcount_inc_not_zero(&dev->count))
+			dev = NULL;
+	}
+	xa_unlock(&fuse_daxdevs);
+
+	return dev;
+}
+
+/*
+ * Claim a device. The caller keeps its reference to dax_dev. Errors: -EBUSY if
+ * it is held already, by this connection or by anybody else, -EOPNOTSUPP if it
+ * isn't bound to the fsdev driver, -ENODEV if it is being removed.
+ */
+static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc,
+					     struct dax_device *dax_dev,
+					     bool readonly)
+{
+	struct fuse_daxdev *dev;
+	int err, id;
+
+	dev = kzalloc_obj(*dev, GFP_KERNEL_ACCOUNT);
+	if (!dev)
+		return ERR_PTR(-ENOMEM);
+
+	dev->dax_dev = dax_dev;
+	dev->readonly = readonly;
+	dev->fc = fuse_conn_get(fc);
+	refcount_set(&dev->count, 1);
+	mt_init_flags(&dev->ranges, MT_FLAGS_USE_RCU);
+	init_waitqueue_head(&dev->evict_waitq);
+
+	err = xa_insert(&fuse_daxdevs, (unsigned long)dax_dev, dev, GFP_KERNEL);
+	if (err)
+		goto out_free;
+
+	err = fs_dax_get(dax_dev, dev, &fuse_daxdev_holder_ops);
+	if (err)
+		goto out_erase;
+
+	/* fs_dax_get() doesn't exclude a removal while it claims */
+	id = dax_read_lock();
+	if (dax_alive(dax_dev) && dax_holder(dax_dev) == dev)
+		dev->size = fs_dax_size(dax_dev);
+	dax_read_unlock(id);
+	if (!dev->size) {
+		fuse_daxdev_put(dev);
+		return ERR_PTR(-ENODEV);
+	}
+
+	return dev;
+
+out_erase:
+	xa_cmpxchg(&fuse_daxdevs, (unsigned long)dax_dev, dev, NULL, 0);
+out_free:
+	fuse_conn_put(fc);
+	kfree(dev);
+	return ERR_PTR(err);
+}
+
+/* Claim a device and put it into the table; nothing is changed on failure */
+static int fuse_daxdev_register(struct fuse_conn *fc, u32 index,
+				struct dax_device *dax_dev, bool readonly)
+{
+	struct fuse_fmap_conn *fmc = fc->fmap;
+	struct fuse_daxdev *dev;
+	int err;
+
+	if (xa_load(&fmc->devices, index))
+		return -EEXIST;
+
+	dev = fuse_daxdev_claim(fc, dax_dev, readonly);
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+
+	xa_lock(&fmc->devices);
+	err = fmc->closed ? -ENOTCONN :
+	      __xa_insert(&fmc->devices, index, dev, GFP_KERNEL_ACCOUNT);
+	/* The insertion may have dropped the lock to allocate memory */
+	if (!err && fmc->closed) {
+		__xa_erase(&fmc->devices, index);
+		err = -ENOTCONN;
+	}
+	xa_unlock(&fmc->devices);
+	if (err) {
+		fuse_daxdev_put(dev);
+		return err == -EBUSY ? -EEXIST : err;
+	}
+
+	return 0;
+}
+
+static long fuse_daxdev_ioctl_open(struct fuse_conn *fc,
+				   struct fuse_daxdev_map __user *argp)
+{
+	struct fuse_daxdev_map map;
+	struct dax_device *dax_dev;
+	struct inode *inode;
+	int err;
+
+	if (copy_from_user(&map, argp, sizeof(map)))
+		return -EFAULT;
+	if (map.flags || map.index > U32_MAX)
+		return -EINVAL;
+
+	CLASS(fd, f)(map.fd);
+	if (fd_empty(f))
+		return -EBADF;
+
+	inode = file_inode(fd_file(f));
+	if (!S_ISCHR(inode->i_mode))
+		return -EINVAL;
+	/* Reading is what makes an fd a permission to map the device */
+	if (!(fd_file(f)->f_mode & FMODE_READ))
+		return -EACCES;
+
+	dax_dev = dax_get_by_devt(inode->i_rdev);
+	if (!dax_dev)
+		return -EINVAL;
+	err = fuse_daxdev_register(fc, map.index, dax_dev,
+				   !(fd_file(f)->f_mode & FMODE_WRITE));
+	put_dax(dax_dev);
+
+	return err ? err : 1;
+}
+
+static long fuse_daxdev_ioctl_close(struct fuse_conn *fc, u32 __user *argp)
+{
+	struct fuse_daxdev *dev;
+	u32 index;
+
+	if (get_user(index, argp))
+		return -EFAULT;
+
+	dev = xa_erase(&fc->fmap->devices, index);
+	if (!dev)
+		return -ENOENT;
+	fuse_daxdev_put(dev);
+
+	return 0;
+}
+
+/* FUSE_DEV_IOC_DAXDEV_OPEN and FUSE_DEV_IOC_DAXDEV_CLOSE */
+long fuse_daxdev_ioctl(struct fuse_conn *fc, unsigned int cmd,
+		       void __user *argp)
+{
+	if (!fuse_fmap_enabled(fc))
+		return -EPERM;
+
+	if (cmd == FUSE_DEV_IOC_DAXDEV_OPEN)
+		return fuse_daxdev_ioctl_open(fc, argp);
+	return fuse_daxdev_ioctl_close(fc, argp);
+}
+
+/* Empty the table. Devices that maps still use go with the last map. */
+void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc)
+{
+	struct fuse_daxdev *dev;
+	unsigned long index;
+
+	xa_lock(&fmc->devices);
+	fmc->closed = true;
+	xa_unlock(&fmc->devices);
+
+	xa_for_each(&fmc->devices, index, dev) {
+		xa_erase(&fmc->devices, index);
+		fuse_daxdev_put(dev);
+	}
+}
+
+static struct fuse_daxdev *fuse_daxdev_lookup(struct fuse_fmap_conn *fmc,
+					      u32 index)
+{
+	struct fuse_daxdev *dev;
+
+	xa_lock(&fmc->devices);
+	dev = xa_load(&fmc->devices, index);
+	if (dev)
+		refcount_inc(&dev->count);
+	xa_unlock(&fmc->devices);
+
+	return dev;
+}
+
+/* Register the device that the server has named */
+static int fuse_daxdev_register_by_name(struct fuse_conn *fc, u32 index,
+					const char *name)
+{
+	static const char prefix[] = "/dev/";
+	struct dax_device *dax_dev;
+	int err;
+
+	if (!strncmp(name, prefix, sizeof(prefix) - 1))
+		name += sizeof(prefix) - 1;
+
+	dax_dev = dax_get_by_name(name);
+	if (!dax_dev)
+		return -ENODEV;
+	err = fuse_daxdev_register(fc, index, dax_dev, false);
+	put_dax(dax_dev);
+
+	/* The server may have registered it itself all the same */
+	return err == -EEXIST ? 0 : err;
+}
+
+/* Ask the server for a device */
+static int fuse_daxdev_ask(struct fuse_mount *fm, u32 index)
+{
+	struct fuse_get_daxdev_in inarg = { .index = index };
+	struct fuse_daxdev_out *outarg;
+	FUSE_ARGS(args);
+	ssize_t err;
+
+	outarg = kzalloc_obj(*outarg);
+	if (!outarg)
+		return -ENOMEM;
+
+	args.opcode = FUSE_GET_DAXDEV;
+	args.nodeid = FUSE_ROOT_ID;
+	args.in_numargs = 1;
+	args.in_args[0].size = sizeof(inarg);
+	args.in_args[0].value = &inarg;
+	args.out_numargs = 1;
+	args.out_args[0].size = sizeof(*outarg);
+	args.out_args[0].value = outarg;
+	err = fuse_simple_request(fm, &args);
+	if (err)
+		goto out;
+
+	err = -EIO;
+	if (outarg->index != (u16)index || outarg->reserved ||
+	    outarg->reserved2 || outarg->reserved3 || outarg->reserved4 ||
+	    strnlen(outarg->name, sizeof(outarg->name)) == sizeof(outarg->name))
+		goto out;
+
+	err = 0;
+	if (outarg->name[0])
+		err = fuse_daxdev_register_by_name(fm->fc, index, outarg->name);
+out:
+	kfree(outarg);
+	return err;
+}
+
+/*
+ * The device with this index, with a reference; the server is asked if there is
+ * none yet. Errors: -ENODEV if the server doesn't know it, -EIO if the answer
+ * makes no sense, others as for fuse_daxdev_claim().
+ */
+struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
+{
+	struct fuse_fmap_conn *fmc = fm->fc->fmap;
+	struct fuse_daxdev *dev = fuse_daxdev_lookup(fmc, index);
+	int err;
+
+	if (dev)
+		goto out;
+
+	if (mutex_lock_killable(&fmc->get_daxdev_lock))
+		return ERR_PTR(-EINTR);
+	dev = fuse_daxdev_lookup(fmc, index);
+	err = 0;
+	if (!dev) {
+		err = fuse_daxdev_ask(fm, index);
+		dev = fuse_daxdev_lookup(fmc, index);
+	}
+	mutex_unlock(&fmc->get_daxdev_lock);
+
+	if (!dev) {
+		switch (err) {
+		case -EIO:
+		case -EINTR:
+		case -ENOMEM:
+		case -ENOTCONN:
+		case -ECONNABORTED:
+		case -EBUSY:
+		case -EOPNOTSUPP:
+			return ERR_PTR(err);
+		default:
+			return ERR_PTR(-ENODEV);
+		}
+	}
+out:
+	if (READ_ONCE(dev->dead)) {
+		fuse_daxdev_put(dev);
+		return ERR_PTR(-ENODEV);
+	}
+	return dev;
+}
+
+/*
+ * Note that a range belongs to this inode. -EEXIST if part of it belongs to
+ * somebody already, the same inode included: fs-dax can't have one page in two
+ * places.
+ */
+int fuse_daxdev_add_range(struct fuse_daxdev *dev, u64 offset, u64 len,
+			  struct inode *owner)
+{
+	return mtree_insert_range(&dev->ranges, offset >> PAGE_SHIFT,
+				  (offset + len - 1) >> PAGE_SHIFT, owner,
+				  GFP_KERNEL_ACCOUNT);
+}
+
+/*
+ * Forget all of an inode's ranges that reach into this one. It doesn't matter
+ * in how many pieces they were added.
+ */
+void fuse_daxdev_remove_range(struct fuse_daxdev *dev, u64 offset, u64 len,
+			      struct inode *owner)
+{
+	unsigned long index = offset >> PAGE_SHIFT;
+	unsigned long last = (offset + len - 1) >> PAGE_SHIFT;
+	struct inode *inode;
+
+	/* mt_find() leaves index behind the range it has found */
+	while ((inode = mt_find(&dev->ranges, &index, last)))
+		if (inode == owner)
+			mtree_erase(&dev->ranges, index - 1);
+}

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAX file maps: decode, validate, resolve.
+ *
+ * A message from the server is hostile until fuse_fmap_check() has accepted
+ * it. What needs the devices is checked by fuse_fmap_build(). After that the
+ * resolver trusts every number it reads.
+ */
+#include "fmap.h"
+
+#include <linux/align.h>
+#include <linux/fs.h>
+#include <linux/limits.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/string.h>
+
+/*
+ * Prepare to divide by d, 1 or more, numbers up to max. Returns false if the
+ * reciprocal isn't precise enough for max.
+ *
+ * With mul = 2^64 / d rounded up, which is (2^64 + e) / d for some e < d,
+ * x * mul / 2^64 is x / d + x * e / (d * 2^64). The second term must not carry
+ * the sum to the next integer, which is at least 1 / d away: x * e < 2^64, so
+ * x <= (2^64 - 1) / d is enough.
+ */
+static bool fuse_fmap_div_init(struct fuse_fmap_div *div, u64 d, u64 max)
+{
+	div->mul = 0;
+	div->shift = ilog2(d);
+	if (is_power_of_2(d))
+		return true;
+
+	div->mul = div64_u64(U64_MAX, d) + 1;
+	return max <= div64_u64(U64_MAX, d);
+}
+
+static const char *fuse_fmap_check_extent(const struct fuse_fmap_extent *ext)
+{
+	u64 end;
+
+	if (ext->reserved)
+		return "reserved field of an extent is not zero";
+	if (!ext->len)
+		return "extent has no length";
+	if (!PAGE_ALIGNED(ext->offset))
+		return "device offset is not a multiple of the page size";
+	if (!PAGE_ALIGNED(ext->len))
+		return "extent length is not a multiple of the page size";
+	if (check_add_overflow(ext->offset, ext->len, &end))
+		return "device offset and length overflow";
+	return NULL;
+}
+
+static const char *fuse_fmap_check_stripe(const struct fuse_fmap_stripe *set)
+{
+	struct fuse_fmap_div div;
+
+	if (set->reserved)
+		return "reserved field of a stripe set is not zero";
+	if (!set->nstrips)
+		return "stripe set has no strips";
+	if (!set->chunk_size)
+		return "chunk size is zero";
+	if (!PAGE_ALIGNED(set->chunk_size))
+		return "chunk size is not a multiple of the page size";
+	if (!set->nbytes)
+		return "stripe set covers no bytes";
+	if (set->nbytes > MAX_LFS_FILESIZE)
+		return "stripe set is larger than any file";
+	if (!fuse_fmap_div_init(&div, set->chunk_size >> PAGE_SHIFT,
+				set->nbytes >> PAGE_SHIFT) ||
+	    !fuse_fmap_div_init(&div, set->nstrips, set->nbytes >> PAGE_SHIFT))
+		return "stripe set is too large for its chunk size or number of strips";
+	return NULL;
+}
+
+/*
+ * Bytes that strip number s of a set must have: all whole chunks before the
+ * last row, and what the last row puts there, up to the end of its page.
+ */
+static u64 fuse_fmap_strip_need(const struct fuse_fmap_stripe *set, u32 s)
+{
+	u64 nbytes = PAGE_ALIGN(set->nbytes);
+	u64 row = (u64)set->nstrips * set->chunk_size;
+	u64 rows = div64_u64(nbytes, row);
+	u64 rest = nbytes - rows * row;
+	u64 before = (u64)s * set->chunk_size;
+
+	rest = rest > before ? min_t(u64, rest - before, set->chunk_size) : 0;
+	return rows * set->chunk_size + rest;
+}
+
+/*
+ * Take the next @size bytes of the message. What remains is compared, never a
+ * sum, so that no count can overflow.
+ */
+static bool fuse_fmap_take(const struct fuse_fmap_msg *msg, size_t *pos,
+			   void *to, size_t size)
+{
+	if (size > msg->len - *pos)
+		return false;
+	memcpy(to, msg->buf + *pos, size);
+	*pos += size;
+	return true;
+}
+
+static const char *fuse_fmap_check_header(const struct fuse_fmap_msg *msg,
+					  const struct fuse_fmap_header *h,
+					  u32 kinds)
+{
+	if (h->version != FUSE_FMAP_VERSION)
+		return "unknown version";
+	if (h->reserved || h->reserved2)
+		return "reserved field of the header is not zero";
+	if (h->kind >= 32 || !(kinds & FUSE_FMAP_KINDS & (1U << h->kind)))
+		return "kind is unknown or was not negotiated";
+	if (!h->nextents)
+		return "no extents";
+	if (h->fmap_size && h->fmap_size != msg->len)
+		return "size is not the one in the header";
+	if (h->file_size > MAX_LFS_FILESIZE)
+		return "file size is too large";
+	return NULL;
+}
+
+/*
+ * Check all of a message that can be checked without knowing the devices.
+ * @msg has buf and len on entry, the rest is filled in. @kinds is the mask that
+ * was negotiated. Returns NULL, or what is wrong as a sentence without a
+ * subject ("the map's ...").
+ */
+const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
+{
+	struct fuse_fmap_header h;
+	size_t pos = 0;
+	u64 covered = 0;
+	const char *why;
+
+	msg->nsets = msg->nstrips = msg->seg = msg->strip = 0;
+
+	if (!fuse_fmap_take(msg, &pos, &h, sizeof(h)))
+		return "shorter than its header";
+	why = fuse_fmap_check_header(msg, &h, kinds);
+	if (why)
+		return why;
+
+	msg->kind = h.kind;
+	msg->nsegs = h.nextents;
+	msg->file_size = h.file_size;
+
+	for (msg->seg = 0; msg->seg < h.nextents; msg->seg++) {
+		struct fuse_fmap_stripe set = { .nstrips = 1 };
+		u64 nbytes = 0;
+
+		/* Only the end of the last segment may be inside a page */
+		if (!PAGE_ALIGNED(covered))
+			return "stripe set that is not the last one ends inside a page";
+
+		msg->strip = 0;
+		if (h.kind == FUSE_FMAP_STRIPED) {
+			if (!fuse_fmap_take(msg, &pos, &set, sizeof(set)))
+				return "ends before its last stripe set";
+			why = fuse_fmap_check_stripe(&set);
+			if (why)
+				return why;
+			nbytes = set.nbytes;
+		}
+		if (set.nstrips > 1) {
+			/* The sum fits if each strip turns out to be there */
+			msg->nsets++;
+			msg->nstrips += set.nstrips;
+		}
+
+		for (; msg->strip < set.nstrips; msg->strip++) {
+			struct fuse_fmap_extent ext;
+
+			if (!fuse_fmap_take(msg, &pos, &ext, sizeof(ext)))
+				return "ends before its last extent";
+			why = fuse_fmap_check_extent(&ext);
+			if (why)
+				return why;
+			if (h.kind == FUSE_FMAP_EXTENTS)
+				nbytes = ext.len;
+			else if (ext.len < fuse_fmap_strip_need(&set, msg->strip))
+				return "strip is too short for its chunks";
+		}
+
+		if (check_add_overflow(covered, nbytes, &covered) ||
+		    covered > MAX_LFS_FILESIZE)
+			return "segments cover more than any file has";
+	}
+
+	if (covered < h.file_size)
+		return "segments do not cover the file size";
+	/* A server that leaves fmap_size 0 may send its buffer whole */
+	if (memchr_inv(msg->buf + pos, 0, msg->len - pos) ||
+	    (h.fmap_size && pos != msg->len))
+		return "bytes left over after the last extent";
+
+	return NULL;
+}
+
+/* Walk the extents of a message that fuse_fmap_check() has accepted */
+void fuse_fmap_first(struct fuse_fmap_cursor *cur,
+		     const struct fuse_fmap_msg *msg)
+{
+	*cur = (struct fuse_fmap_cursor) {
+		.msg = msg,
+		.pos = sizeof(struct fuse_fmap_header),
+		.seg = -1,
+	};
+}
+
+/* The next extent, with cur->seg and cur->strip its numbers; false at the end */
+bool fuse_fmap_next(struct fuse_fmap_cursor *cur, struct fuse_fmap_extent *ext)
+{
+	const struct fuse_fmap_msg *msg = cur->msg;
+
+	if (cur->strips_left) {
+		cur->strip++;
+	} else {
+		if (cur->seg + 1 == msg->nsegs)
+			return false;
+		cur->seg++;
+		cur->strip = 0;
+		cur->strips_left = 1;
+		if (msg->kind == FUSE_FMAP_STRIPED) {
+			fuse_fmap_take(msg, &cur->pos, &cur->set,
+				       sizeof(cur->set));
+			cur->strips_left = cur->set.nstrips;
+		}
+	}
+	cur->strips_left--;
+	return fuse_fmap_take(msg, &cur->pos, ext, sizeof(*ext));
+}
+
+/*
+ * Where in the sorted table the device with this index is, or where it would
+ * have to be inserted.
+ */
+unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
+				unsigned int ndevs, u32 index)
+{
+	unsigned int low = 0, high = ndevs;
+
+	while (low < high) {
+		unsigned int mid = low + (high - low) / 2;
+
+		if (devs[mid].index < index)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Bytes that the map of a checked message takes, SIZE_MAX if too many */
+size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg, unsigned int ndevs)
+{
+	struct fuse_fmap *map;
+	size_t bytes;
+
+	bytes = struct_size(map, segs, size_add(msg->nsegs, 1));
+	bytes = size_add(bytes, array_size(msg->nsets, sizeof(*map->sets)));
+	bytes = size_add(bytes, array_size(msg->nstrips, sizeof(*map->strips)));
+	return size_add(bytes, array_size(ndevs, sizeof(*map->devs)));
+}
+
+static void fuse_fmap_build_set(struct fuse_fmap_set *set,
+				const struct fuse_fmap_stripe *wire, u32 first)
+{
+	u64 pages = wire->nbytes >> PAGE_SHIFT;
+
+	set->chunk_pages = wire->chunk_size >> PAGE_SHIFT;
+	set->nstrips = wire->nstrips;
+	set->first = first;
+	fuse_fmap_div_init(&set->by_chunk, set->chunk_pages, pages);
+	fuse_fmap_div_init(&set->by_strips, set->nstrips, pages);
+}
+
+/* Find out whether all segments but the last have one length */
+static void fuse_fmap_build_equal(struct fuse_fmap *map)
+{
+	u64 len = map->segs[1].start - map->segs[0].start;
+	u32 i;
+
+	for (i = 1; i + 1 < map->nsegs; i++)
+		if (map->segs[i + 1].start - map->segs[i].start != len)
+			return;
+
+	map->equal = fuse_fmap_div_init(&map->by_seg, len >> PAGE_SHIFT,
+					map->segs[map->nsegs].start >> PAGE_SHIFT);
+}
+
+/*
+ * Turn a checked message into a map. @devs holds just the devices that the
+ * message names; @map has room for fuse_fmap_bytes(). Returns NULL, or what is
+ * wrong.
+ */
+const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
+			    const struct fuse_fmap_dev *devs,
+			    unsigned int ndevs, struct fuse_fmap *map)
+{
+	struct fuse_fmap_cursor cur;
+	struct fuse_fmap_extent ext;
+	u32 nsets = 0, nstrips = 0;
+	unsigned int i;
+	u64 start = 0;
+
+	memset(map, 0, sizeof(*map));
+	map->file_size = msg->file_size;
+	map->sets = (void *)&map->segs[msg->nsegs + 1];
+	map->strips = (void *)&map->sets[msg->nsets];
+	map->devs = (void *)&map->strips[msg->nstrips];
+	map->segs[0].start = 0;
+
+	map->ndevs = ndevs;
+	for (i = 0; i < ndevs; i++) {
+		map->devs[i] = devs[i].dev;
+		map->readonly |= devs[i].readonly;
+	}
+
+	fuse_fmap_first(&cur, msg);
+	while (fuse_fmap_next(&cur, &ext)) {
+		const struct fuse_fmap_dev *dev =
+			&devs[fuse_fmap_find_dev(devs, ndevs, ext.devindex)];
+		struct fuse_fmap_strip strip = {
+			.dev = dev->dev,
+			.offset = ext.offset,
+		};
+		struct fuse_fmap_seg *last = &map->segs[map->nsegs];
+
+		if (ext.offset + ext.len > dev->size) {
+			msg->seg = cur.seg;
+			msg->strip = cur.strip;
+			return "extent reaches past the end of its device";
+		}
+
+		if (msg->kind == FUSE_FMAP_STRIPED && cur.set.nstrips > 1) {
+			if (!cur.strip)
+				fuse_fmap_build_set(&map->sets[nsets],
+						    &cur.set, nstrips);
+			map->strips[nstrips++] = strip;
+			if (cur.strips_left)
+				continue;
+			strip.dev = NULL;
+			strip.offset = nsets++;
+		} else if (map->nsegs && last[-1].strip.dev == strip.dev &&
+			   last[-1].strip.offset + start - last[-1].start ==
+			   strip.offset) {
+			/* Goes on where the segment before it ends */
+			map->nsegs--;
+			last--;
+			strip = last->strip;
+		}
+
+		last->strip = strip;
+		map->nsegs++;
+		start += msg->kind == FUSE_FMAP_STRIPED ?
+			 PAGE_ALIGN(cur.set.nbytes) : ext.len;
+		map->segs[map->nsegs].start = start;
+	}
+	fuse_fmap_build_equal(map);
+
+	return NULL;
+}
+
+static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)
+{
+	u32 low = 0, high = map->nsegs;
+
+	if (map->equal)
+		return min_t(u64, fuse_fmap_div(pos >> PAGE_SHIFT, &map->by_seg),
+			     map->nsegs - 1);
+
+	/* The last segment that starts at or before pos */
+	while (high - low > 1) {
+		u32 mid = low + (high - low) / 2;
+
+		if (map->segs[mid].start <= pos)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/*
+ * The device range that holds byte @pos of the file, from that byte to the end
+ * of what is contiguous on the device. @pos must be before the end mark. Runs
+ * in the page fault path: no lock, no allocation, no division.
+ */
+void fuse_fmap_resolve(const struct fuse_fmap *map, u64 pos,
+		       struct fuse_fmap_range *range)
+{
+	const struct fuse_fmap_seg *seg = map->segs;
+	const struct fuse_fmap_strip *strip;
+	const struct fuse_fmap_set *set;
+	u64 page, chunk, row, in_chunk, len;
+
+	if (map->nsegs > 1)
+		seg += fuse_fmap_find_seg(map, pos);
+
+	len = seg[1].start - pos;
+	pos -= seg->start;
+	if (seg->strip.dev) {
+		range->dev = seg->strip.dev;
+		range->offset = seg->strip.offset + pos;
+		range->len = len;
+		return;
+	}
+
+	set = &map->sets[seg->strip.offset];
+	page = pos >> PAGE_SHIFT;
+	chunk = fuse_fmap_div(page, &set->by_chunk);
+	row = fuse_fmap_div(chunk, &set->by_strips);
+	strip = &map->strips[set->first + (u32)(chunk - row * set->nstrips)];
+	in_chunk = pos - ((chunk * set->chunk_pages) << PAGE_SHIFT);
+
+	range->dev = strip->dev;
+	range->offset = strip->offset +
+			((row * set->chunk_pages) << PAGE_SHIFT) + in_chunk;
+	range->len = min(len, ((u64)set->chunk_pages << PAGE_SHIFT) - in_chunk);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * DAX file maps: what the parts in fs/fuse share.
+ *
+ * fmap.c          the map: decode, validate, resolve
+ * daxdev.c        the connection's table of DAX devices
+ * fmap_inode.c    map arrival and attachment to the inode
+ * fmap_iomap.c    read, write and page faults
+ * fmap_failure.c  a device goes away
+ */
+#ifndef _FS_FUSE_FMAP_I_H
+#define _FS_FUSE_FMAP_I_H
+
+#include "fmap.h"
+#include "fuse_i.h"
+
+#include <linux/maple_tree.h>
+#include <linux/xarray.h>
+
+struct dax_device;
+struct dax_holder_operations;
+
+#ifdef CONFIG_FUSE_DAX_FMAP
+
+/**
+ * struct fuse_fmap_conn - a connection that was offered DAX file maps
+ * @kinds: mask of the kinds the server may send; 0 until it has accepted
+ * @no_get_fmap: the server doesn't implement GET_FMAP
+ * @closed: unmounted, no device can be registered any more; set under the
+ *	lock of @devices
+ * @devices: struct fuse_daxdev by the server's index. The table holds a
+ *	reference to each
+ * @get_daxdev_lock: one GET_DAXDEV at a time. Not taken by the ioctls, so that
+ *	the server can register a device while it answers
+ */
+struct fuse_fmap_conn {
+	u32 kinds;
+	bool no_get_fmap;
+	bool closed;
+	struct xarray devices;
+	struct mutex get_daxdev_lock;
+};
+
+/**
+ * struct fuse_daxdev - a DAX device that a connection has claimed
+ * @dax_dev: the device. Valid as long as the fuse_daxdev is, alive or not
+ * @dead: the device was removed. Never cleared, since what comes back under
+ *	the same dax_device is another device
+ * @readonly: the server opened it for reading only
+ * @count: references: the table's, and one for each map that uses it
+ * @size: size in bytes
+ * @fc: the connection, with a reference. Before the table and the maps let go
+ *	of their devices the connection can't be freed
+ * @ranges: who owns which pages: page number to struct inode. An inode is in
+ *	there until its eviction, so that it can be grabbed under RCU
+ * @evict_waitq: woken when an inode has left @ranges
+ */
+struct fuse_daxdev {
+	struct dax_device *dax_dev;
+	bool dead;
+	bool readonly;
+	refcount_t count;
+	u64 size;
+	struct fuse_conn *fc;
+	struct maple_tree ranges;
+	wait_queue_head_t evict_waitq;
+};
+
+static inline bool fuse_fmap_offered(const struct fuse_conn *fc)
+{
+	return fc->fmap;
+}
+
+static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
+{
+	return fc->fmap && READ_ONCE(fc->fmap->kinds);
+}
+
+/* daxdev.c */
+struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index);
+void fuse_daxdev_put(struct fuse_daxdev *dev);
+struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev);
+void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc);
+int fuse_daxdev_add_range(struct fuse_daxdev *dev, u64 offset, u64 len,
+			  struct inode *owner);
+void fuse_daxdev_remove_range(struct fuse_daxdev *dev, u64 offset, u64 len,
+			      struct inode *owner);
+
+/* fmap_failure.c */
+extern const struct dax_holder_operations fuse_daxdev_holder_ops;
+
+/* fmap_inode.c */
+int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb);
+void fuse_fmap_conn_free(struct fuse_conn *fc);
+void fuse_fmap_conn_shutdown(struct fuse_conn *fc);
+void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds);
+int fuse_fmap_load(struct inode *inode);
+bool fuse_fmap_block(struct inode *inode);
+void fuse_fmap_unblock(struct inode *inode);
+int fuse_fmap_open(struct inode *inode, struct file *file);
+void fuse_fmap_evict(struct inode *inode);
+
+/* fmap_iomap.c */
+extern const struct address_space_operations fuse_fmap_aops;
+ssize_t fuse_fmap_read_iter(struct kiocb *iocb, struct iov_iter *to);
+ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from);
+int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma);
+
+#else /* CONFIG_FUSE_DAX_FMAP */
+
+static inline bool fuse_fmap_offered(const struct fuse_conn *fc)
+{
+	return false;
+}
+
+static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
+{
+	return false;
+}
+
+static inline int fuse_fmap_conn_alloc(struct fuse_conn *fc,
+				       struct super_block *sb)
+{
+	return 0;
+}
+
+static inline void fuse_fmap_conn_free(struct fuse_conn *fc)
+{
+}
+
+static inline void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
+{
+}
+
+static inline void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds)
+{
+}
+
+static inline int fuse_fmap_load(struct inode *inode)
+{
+	return 0;
+}
+
+static inline bool fuse_fmap_block(struct inode *inode)
+{
+	return false;
+}
+
+static inline void fuse_fmap_unblock(struct inode *inode)
+{
+}
+
+static inline int fuse_fmap_open(struct inode *inode, struct file *file)
+{
+	return 0;
+}
+
+static inline void fuse_fmap_evict(struct inode *inode)
+{
+}
+
+static inline ssize_t fuse_fmap_read_iter(struct kiocb *iocb,
+					  struct iov_iter *to)
+{
+	return -EIO;
+}
+
+static inline ssize_t fuse_fmap_write_iter(struct kiocb *iocb,
+					   struct iov_iter *from)
+{
+	return -EIO;
+}
+
+static inline int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return -EIO;
+}
+
+#endif /* CONFIG_FUSE_DAX_FMAP */
+
+#endif /* _FS_FUSE_FMAP_I_H */

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAX file maps: how a map gets to an inode, and off it again.
+ *
+ * A map is asked for when a regular file is first opened, and stays until the
+ * inode is evicted, so that a file that is open needs the server no more.
+ */
+#include "fmap_i.h"
+
+#include <linux/pagemap.h>
+#include <linux/ratelimit.h>
+
+/*
+ * Room for the first reply. Nearly every map fits, and every server's buffers
+ * are larger.
+ */
+#define FUSE_FMAP_FIRST_SIZE	8192
+
+/* The largest piece of a map to ask for at once */
+#define FUSE_FMAP_SLICE_SIZE	(1U << 20)
+
+/* Log why a map was refused. Anybody who can open files can cause this. */
+static int fuse_fmap_refuse(struct inode *inode,
+			    const struct fuse_fmap_msg *msg, const char *why)
+{
+	pr_warn_ratelimited("map refused: connection %u, node %llu, segment %u, strip %u: %s\n",
+			    get_fuse_conn(inode)->dev, get_node_id(inode),
+			    msg->seg, msg->strip, why);
+	return -EIO;
+}
+
+static ssize_t fuse_fmap_send(struct fuse_mount *fm, u64 nodeid, void *buf,
+			      u32 size, u64 offset)
+{
+	struct fuse_get_fmap_in inarg = { .size = size, .offset = offset };
+	FUSE_ARGS(args);
+
+	args.opcode = FUSE_GET_FMAP;
+	args.nodeid = nodeid;
+	args.in_numargs = 1;
+	args.in_args[0].size = sizeof(inarg);
+	args.in_args[0].value = &inarg;
+	args.out_argvar = true;
+	args.out_numargs = 1;
+	args.out_args[0].size = size;
+	args.out_args[0].value = buf;
+
+	return fuse_simple_request(fm, &args);
+}
+
+/*
+ * Get the rest of a message of which msg->len bytes are there. Each request has
+ * room for one byte more than is missing: a message that has grown meanwhile is
+ * found out, not cut off.
+ */
+static int fuse_fmap_fetch_rest(struct inode *inode, struct fuse_fmap_msg *msg,
+				u32 total)
+{
+	struct fuse_mount *fm = get_fuse_mount(inode);
+	u32 slice = clamp_t(u32, fm->fc->max_write, FUSE_FMAP_FIRST_SIZE,
+			    FUSE_FMAP_SLICE_SIZE);
+	void *buf;
+
+	if (total < msg->len)
+		return fuse_fmap_refuse(inode, msg, "longer than its header says");
+	if (total > FUSE_FMAP_MAX_SIZE)
+		return fuse_fmap_refuse(inode, msg, "message is too large");
+
+	buf = kvmalloc(total + 1, GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return -ENOMEM;
+	memcpy(buf, msg->buf, msg->len);
+	kvfree(msg->buf);
+	msg->buf = buf;
+
+	while (msg->len < total) {
+		ssize_t n = fuse_fmap_send(fm, get_node_id(inode),
+					   buf + msg->len,
+					   min_t(u32, total + 1 - msg->len, slice),
+					   msg->len);
+		if (n < 0)
+			return n;
+		if (!n)
+			return fuse_fmap_refuse(inode, msg, "shorter than its header says");
+		msg->len += n;
+	}
+	if (msg->len > total)
+		return fuse_fmap_refuse(inode, msg, "grew while it was read");
+
+	return 0;
+}
+
+/* Get the map message of a file. The caller frees msg->buf in any case. */
+static int fuse_fmap_fetch(struct inode *inode, struct fuse_fmap_msg *msg)
+{
+	const struct fuse_fmap_header *h;
+	ssize_t n;
+
+	msg->buf = kvmalloc(FUSE_FMAP_FIRST_SIZE, GFP_KERNEL_ACCOUNT);
+	if (!msg->buf)
+		return -ENOMEM;
+	n = fuse_fmap_send(get_fuse_mount(inode), get_node_id(inode),
+			   (void *)msg->buf, FUSE_FMAP_FIRST_SIZE, 0);
+	if (n < 0)
+		return n;
+
+	msg->len = n;
+	h = msg->buf;
+	if (n < sizeof(*h) || !h->fmap_size || h->fmap_size == n)
+		return 0;
+	return fuse_fmap_fetch_rest(inode, msg, h->fmap_size);
+}
+
+static void fuse_fmap_put_devs(struct fuse_fmap_dev *devs, unsigned int ndevs)
+{
+	while (ndevs--)
+		fuse_daxdev_put(devs[ndevs].dev);
+	kfree(devs);
+}
+
+/* Get a reference to every device that the message names, sorted by index */
+static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
+			      struct fuse_fmap_dev **devs, unsigned int *ndevs)
+{
+	struct fuse_fmap_cursor cur;
+	struct fuse_fmap_extent ext;
+
+	fuse_fmap_first(&cur, msg);
+	while (fuse_fmap_next(&cur, &ext)) {
+		unsigned int n = *ndevs;
+		unsigned int i = fuse_fmap_find_dev(*devs, n, ext.devindex);
+		struct fuse_fmap_dev *table = *devs;
+		struct fuse_daxdev *dev;
+
+		if (i < n && table[i].index == ext.devindex)
+			continue;
+
+		/* Room for a power of two */
+		if (!(n & (n - 1))) {
+			table = krealloc_array(table, n ? 2 * n : 1,
+					       sizeof(*table),
+					       GFP_KERNEL_ACCOUNT);
+			if (!table)
+				return -ENOMEM;
+			*devs = table;
+		}
+
+		dev = fuse_daxdev_get(get_fuse_mount(inode), ext.devindex);
+		if (IS_ERR(dev)) {
+			msg->seg = cur.seg;
+			msg->strip = cur.strip;
+			fuse_fmap_refuse(inode, msg, "no device for its index");
+			return PTR_ERR(dev);
+		}
+		memmove(&table[i + 1], &table[i], (n - i) * sizeof(*table));
+		table[i] = (struct fuse_fmap_dev) {
+			.index = ext.devindex,
+			.readonly = dev->readonly,
+			.dev = dev,
+			.size = dev->size,
+		};
+		++*ndevs;
+	}
+	return 0;
+}
+
+/* Drop all of the inode's ranges of these devices that the message names */
+static void fuse_fmap_disown(struct inode *inode,
+			     const struct fuse_fmap_msg *msg,
+			     const struct fuse_fmap_dev *devs,
+			     unsigned int ndevs)
+{
+	struct fuse_fmap_cursor cur;
+	struct fuse_fmap_extent ext;
+
+	fuse_fmap_first(&cur, msg);
+	while (fuse_fmap_next(&cur, &ext)) {
+		unsigned int i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
+
+		fuse_daxdev_remove_range(devs[i].dev, ext.offset, ext.len,
+					 inode);
+	}
+}
+
+/* Make the inode the owner of all device ranges that the message names */
+static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
+			 const struct fuse_fmap_dev *devs, unsigned int ndevs)
+{
+	struct fuse_fmap_cursor cur;
+	struct fuse_fmap_extent ext;
+	unsigned int i;
+
+	fuse_fmap_first(&cur, msg);
+	while (fuse_fmap_next(&cur, &ext)) {
+		int err;
+
+		i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
+		err = fuse_daxdev_add_range(devs[i].dev, ext.offset, ext.len,
+					    inode);
+		if (!err)
+			continue;
+
+		fuse_fmap_disown(inode, msg, devs, ndevs);
+		if (err != -EEXIST)
+			return err;
+		msg->seg = cur.seg;
+		msg->strip = cur.strip;
+		return fuse_fmap_refuse(inode, msg,
+					"extent overlaps another one of this or another file");
+	}
+
+	return 0;
+}
+
+/*
+ * Make it a DAX inode. Nothing but what the server may have stored into the
+ * page cache can be there: the file has not been open before. For the same
+ * reason the inode lock isn't needed: there is nobody who reads or writes, and
+ * who changes the size asks for the map first.
+ */
+static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
+{
+	struct fuse_conn *fc = get_fuse_conn(inode);
+	struct fuse_inode *fi = get_fuse_inode(inode);
+	int err = 0;
+
+	filemap_invalidate_lock(inode->i_mapping);
+	truncate_inode_pages(inode->i_mapping, 0);
+
+	spin_lock(&fi->lock);
+	if (fi->iocachectr || fuse_inode_backing(fi)) {
+		err = -EBUSY;
+	} else {
+		fi->attr_version = atomic64_inc_return(&fc->attr_version);
+		i_size_write(inode, map->file_size);
+		inode->i_data.a_ops = &fuse_fmap_aops;
+		inode_set_flags(inode, S_DAX, S_DAX);
+		/* Pairs with smp_load_acquire() in fuse_inode_fmap() */
+		smp_store_release(&fi->fmap, map);
+	}
+	spin_unlock(&fi->lock);
+
+	filemap_invalidate_unlock(inode->i_mapping);
+
+	return err;
+}
+
+/* Build the map of a message that has arrived, and attach it */
+static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
+{
+	struct fuse_fmap_conn *fmc = get_fuse_conn(inode)->fmap;
+	struct fuse_fmap_dev *devs = NULL;
+	struct fuse_fmap *map = NULL;
+	unsigned int ndevs = 0, i;
+	const char *why;
+	int err;
+
+	why = fuse_fmap_check(msg, fmc->kinds);
+	if (why)
+		return fuse_fmap_refuse(inode, msg, why);
+
+	err = fuse_fmap_get_devs(inode, msg, &devs, &ndevs);
+	if (err)
+		goto out;
+
+	err = -ENOMEM;
+	map = kvmalloc(fuse_fmap_bytes(msg, ndevs), GFP_KERNEL_ACCOUNT);
+	if (!map)
+		goto out;
+
+	why = fuse_fmap_build(msg, devs, ndevs, map);
+	if (why) {
+		err = fuse_fmap_refuse(inode, msg, why);
+		goto out;
+	}
+
+	err = fuse_fmap_own(inode, msg, devs, ndevs);
+	if (err)
+		goto out;
+
+	/*
+	 * A removal marks the device before it looks who owns its ranges, so
+	 * either it finds this inode or is found here.
+	 */
+	smp_mb();
+	for (i = 0; i < ndevs && !err; i++)
+		if (READ_ONCE(devs[i].dev->dead))
+			err = -ENODEV;
+	if (!err)
+		err = fuse_fmap_attach(inode, map);
+	if (err) {
+		fuse_fmap_disown(inode, msg, devs, ndevs);
+		goto out;
+	}
+
+	/* The references to the devices are the map's now */
+	kfree(devs);
+	return 0;
+out:
+	kvfree(map);
+	fuse_fmap_put_devs(devs, ndevs);
+	return err;
+}
+
+/* Whether the inode may still get a map */
+static bool fuse_fmap_pending(struct inode *inode)
+{
+	struct fuse_conn *fc = get_fuse_conn(inode);
+
+	return fuse_fmap_enabled(fc) && !READ_ONCE(fc->fmap->no_get_fmap) &&
+	       !fuse_inode_fmap(inode) &&
+	       !test_bit(FUSE_I_NO_FMAP, &get_fuse_inode(inode)->state);
+}
+
+/*
+ * If the inode may still get a map, keep it from getting one until
+ * fuse_fmap_unblock(), which is to be called if this returned true. Then nobody
+ * has the file open, so nobody who waits for the server holds the lock.
+ */
+bool fuse_fmap_block(struct inode *inode)
+{
+	if (!fuse_fmap_pending(inode))
+		return false;
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	return true;
+}
+
+void fuse_fmap_unblock(struct inode *inode)
+{
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+}
+
+/*
+ * See to it that the inode has its map, or that it is known to have none. The
+ * server is asked at most once in an inode's life, whoever comes first.
+ */
+int fuse_fmap_load(struct inode *inode)
+{
+	struct fuse_conn *fc = get_fuse_conn(inode);
+	struct fuse_inode *fi = get_fuse_inode(inode);
+	struct fuse_fmap_msg msg = {};
+	int err = 0;
+
+	if (!fuse_fmap_pending(inode))
+		return 0;
+
+	if (mutex_lock_killable(&fi->mutex))
+		return -EINTR;
+	if (fuse_fmap_pending(inode)) {
+		err = fuse_fmap_fetch(inode, &msg);
+		if (!err) {
+			err = fuse_fmap_accept(inode, &msg);
+		} else if (err == -ENODATA || err == -ENOSYS) {
+			if (err == -ENOSYS)
+				WRITE_ONCE(fc->fmap->no_get_fmap, true);
+			set_bit(FUSE_I_NO_FMAP, &fi->state);
+			err = 0;
+		}
+		kvfree(msg.buf);
+	}
+	mutex_unlock(&fi->mutex);
+
+	return err;
+}
+
+/* A regular file is being opened; see fuse_finish_open() */
+int fuse_fmap_open(struct inode *inode, struct file *file)
+{
+	struct fuse_fmap *map;
+	int err;
+
+	err = fuse_fmap_load(inode);
+	if (err)
+		return err;
+
+	map = fuse_inode_fmap(inode);
+	if (map && map->readonly && (file->f_mode & FMODE_WRITE))
+		return -EROFS;
+	return 0;
+}
+
+/*
+ * Give back all that a map has: the pages it owns, the hold on its devices, its
+ * memory. A strip's range was added in one piece, so one page of it is enough
+ * to find it.
+ */
+static void fuse_fmap_release(struct inode *inode, struct fuse_fmap *map)
+{
+	u32 i, j;
+
+	for (i = 0; i < map->nsegs; i++) {
+		const struct fuse_fmap_seg *seg = &map->segs[i];
+		const struct fuse_fmap_strip *strip = &seg->strip;
+		const struct fuse_fmap_set *set;
+
+		if (strip->dev) {
+			fuse_daxdev_remove_range(strip->dev, strip->offset,
+						 seg[1].start - seg->start,
+						 inode);
+			continue;
+		}
+		set = &map->sets[strip->offset];
+		for (j = 0; j < set->nstrips; j++) {
+			strip = &map->strips[set->first + j];
+			fuse_daxdev_remove_range(strip->dev, strip->offset,
+						 PAGE_SIZE, inode);
+		}
+	}
+
+	for (i = 0; i < map->ndevs; i++) {
+		if (wq_has_sleeper(&map->devs[i]->evict_waitq))
+			wake_up_all(&map->devs[i]->evict_waitq);
+		fuse_daxdev_put(map->devs[i]);
+	}
+	kvfree(map);
+}
+
+/*
+ * The inode is being evicted and its page cache is empty. Runs before FORGET
+ * is sent: after that the server may give the pages to another file.
+ */
+void fuse_fmap_evict(struct inode *inode)
+{
+	struct fuse_inode *fi = get_fuse_inode(inode);
+	struct fuse_fmap *map = fi->fmap;
+
+	if (!map)
+		return;
+	fi->fmap = NULL;
+	fuse_fmap_release(inode, map);
+}
+
+/*
+ * The mount is made with the powers that a file system on DAX devices needs:
+ * whoever made it could as well have mounted one that is in the kernel. The
+ * user a mount is made for must be root too, since fusermount mounts for
+ * everybody.
+ */
+int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb)
+{
+	if (sb->s_bdev || sb->s_user_ns != &init_user_ns ||
+	    !capable(CAP_SYS_ADMIN) || !uid_eq(fc->user_id, GLOBAL_ROOT_UID))
+		return 0;
+
+	fc->fmap = kzalloc_obj(*fc->fmap, GFP_KERNEL_ACCOUNT);
+	if (!fc->fmap)
+		return -ENOMEM;
+	xa_init(&fc->fmap->devices);
+	mutex_init(&fc->fmap->get_daxdev_lock);
+	return 0;
+}
+
+void fuse_fmap_conn_free(struct fuse_conn *fc)
+{
+	if (!fc->fmap)
+		return;
+	fuse_daxdev_close_all(fc->fmap);
+	xa_destroy(&fc->fmap->devices);
+	mutex_destroy(&fc->fmap->get_daxdev_lock);
+	kfree(fc->fmap);
+}
+
+/*
+ * All inodes are gone. Give the devices back now: the connection itself can
+ * live on as long as somebody has /dev/fuse open.
+ */
+void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
+{
+	if (fc->fmap)
+		fuse_daxdev_close_all(fc->fmap);
+}
+
+/* The server has accepted FUSE_DAX_FMAP; @kinds is what it says it will send */
+void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds)
+{
+	/* 0: a server from before the field was there */
+	if (fc->fmap)
+		WRITE_ONCE(fc->fmap->kinds,
+			   kinds ? kinds & FUSE_FMAP_KINDS : FUSE_FMAP_KINDS);
+}

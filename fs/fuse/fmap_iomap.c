@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAX file maps: read, write and page faults, by way of fs/dax.c.
+ *
+ * The server has no part in any of this. A map is attached for good, so its
+ * users need neither a lock nor a reference beyond that of the open file.
+ */
+#include "fmap_i.h"
+
+#include <linux/dax.h>
+#include <linux/iomap.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/uio.h>
+
+static int fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
+				 unsigned int flags, struct iomap *iomap,
+				 struct iomap *srcmap)
+{
+	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
+	struct fuse_fmap_range range;
+
+	/* fs/dax.c looks at i_size before it asks for what is beyond */
+	if (WARN_ON_ONCE(pos >= map->file_size))
+		return -EIO;
+
+	fuse_fmap_resolve(map, pos, &range);
+	if (unlikely(READ_ONCE(range.dev->dead)))
+		return -EIO;
+
+	iomap->type = IOMAP_MAPPED;
+	iomap->flags = 0;
+	iomap->offset = pos;
+	iomap->length = range.len;
+	iomap->addr = range.offset;
+	iomap->dax_dev = range.dev->dax_dev;
+
+	return 0;
+}
+
+static DEFINE_IOMAP_ITER_NEXT(fuse_fmap_iomap_next, fuse_fmap_iomap_begin);
+
+static const struct iomap_ops fuse_fmap_iomap_ops = {
+	.iomap_next	= fuse_fmap_iomap_next,
+};
+
+ssize_t fuse_fmap_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+	ssize_t ret;
+
+	if (iocb->ki_pos >= i_size_read(inode))
+		return 0;
+
+	if (iocb->ki_flags & IOCB_NOWAIT) {
+		if (!inode_trylock_shared(inode))
+			return -EAGAIN;
+	} else {
+		inode_lock_shared(inode);
+	}
+	ret = dax_iomap_rw(iocb, to, &fuse_fmap_iomap_ops);
+	inode_unlock_shared(inode);
+
+	return ret;
+}
+
+/*
+ * Drop setuid, setgid and file capabilities. The server is asked for the
+ * latter, so remember if there was nothing to drop; an attribute refresh
+ * forgets it again.
+ */
+static int fuse_fmap_remove_privs(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	int err = file_remove_privs(file);
+
+	if (!err && !is_sxid(inode->i_mode))
+		inode_set_flags(inode, S_NOSEC, S_NOSEC);
+	return err;
+}
+
+/*
+ * The size of the file is the map's. A write that starts before the end is cut
+ * short there, one that starts behind is refused.
+ */
+ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct file *file = iocb->ki_filp;
+	struct inode *inode = file_inode(file);
+	loff_t size;
+	ssize_t ret;
+
+	if (iocb->ki_flags & IOCB_NOWAIT) {
+		if (!inode_trylock(inode))
+			return -EAGAIN;
+	} else {
+		inode_lock(inode);
+	}
+
+	ret = generic_write_checks(iocb, from);
+	if (ret <= 0)
+		goto out;
+
+	size = i_size_read(inode);
+	ret = -EOPNOTSUPP;
+	if (iocb->ki_pos >= size)
+		goto out;
+	iov_iter_truncate(from, size - iocb->ki_pos);
+
+	ret = fuse_fmap_remove_privs(file);
+	if (ret)
+		goto out;
+	ret = file_update_time(file);
+	if (ret)
+		goto out;
+
+	ret = dax_iomap_rw(iocb, from, &fuse_fmap_iomap_ops);
+out:
+	inode_unlock(inode);
+
+	if (ret > 0)
+		ret = generic_write_sync(iocb, ret);
+	return ret;
+}
+
+static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
+					unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct inode *inode = file_inode(vma->vm_file);
+	bool write = (vmf->flags & FAULT_FLAG_WRITE) &&
+		     (vma->vm_flags & VM_SHARED);
+	vm_fault_t ret;
+
+	if (write) {
+		sb_start_pagefault(inode->i_sb);
+		file_update_time(vma->vm_file);
+	}
+	/* Keeps away from a device that is being removed */
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	ret = dax_iomap_fault(vmf, order, NULL, NULL, &fuse_fmap_iomap_ops);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	if (write)
+		sb_end_pagefault(inode->i_sb);
+
+	return ret;
+}
+
+static vm_fault_t fuse_fmap_fault(struct vm_fault *vmf)
+{
+	return fuse_fmap_fault_order(vmf, 0);
+}
+
+/*
+ * There is nothing to map around a fault on a DAX mapping. That the function
+ * is there lets faults be handled under the lock of the VMA.
+ */
+static vm_fault_t fuse_fmap_map_pages(struct vm_fault *vmf, pgoff_t start,
+				      pgoff_t end)
+{
+	return 0;
+}
+
+static const struct vm_operations_struct fuse_fmap_vm_ops = {
+	.fault		= fuse_fmap_fault,
+	.huge_fault	= fuse_fmap_fault_order,
+	.map_pages	= fuse_fmap_map_pages,
+	.page_mkwrite	= fuse_fmap_fault,
+	.pfn_mkwrite	= fuse_fmap_fault,
+};
+
+int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &fuse_fmap_vm_ops;
+	vm_flags_set(vma, VM_HUGEPAGE);
+	return 0;
+}
+
+/*
+ * No writepages: the memory is the medium, and devices bound to the fsdev
+ * driver have no write cache that the kernel would flush.
+ */
+const struct address_space_operations fuse_fmap_aops = {
+	.direct_IO	= noop_direct_IO,
+	.dirty_folio	= noop_dirty_folio,
+};
