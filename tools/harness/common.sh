@@ -20,6 +20,10 @@ export BUILD CACHE HARNESS
 : "${HARNESS_T0:=$(date +%s)}"
 export HARNESS_T0
 
+# A command that fails where nobody expected it says where.
+set -E
+trap 'printf "%s: line %d: failed: %s\n" "${0##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
+
 say() { printf '[%4ds] %s\n' $(($(date +%s) - HARNESS_T0)) "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
