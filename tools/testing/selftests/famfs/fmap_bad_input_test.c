@@ -199,10 +199,12 @@ BAD_EXTENTS(of_unknown_version, rs_map_header(m)->version = 2;);
 BAD_EXTENTS(of_version_0, rs_map_header(m)->version = 0;);
 BAD_EXTENTS(with_zero_extents, rs_map_header(m)->nextents = 0;);
 BAD_EXTENTS(with_zero_extents_and_nothing_else,
+	    rs_map_free(m);
 	    rs_map_init(m, EXTENTS, 0););
 BAD_STRIPES(with_zero_stripe_sets, rs_map_header(m)->nextents = 0;);
 BAD_STRIPES(with_zero_strips, set(m)->nstrips = 0;);
 BAD_STRIPES(with_zero_strips_and_no_strip_after_it,
+	    rs_map_free(m);
 	    rs_map_init(m, STRIPED, PG);
 	    rs_map_stripe(m, 0, PG, PG););
 BAD_STRIPES(with_a_zero_chunk, set(m)->chunk_size = 0;);
@@ -281,6 +283,10 @@ TEST_F(map, is_refused_and_the_mount_stays_usable)
 	EXPECT_TRUE(works(self->s, "good"));
 	snprintf(path, sizeof(path), "%s/bad", self->s->mnt);
 	EXPECT_EQ(0, stat(path, &st));
+	/* RELEASE comes a little later */
+	for (int i = 0; i < 1000 && self->s->count[FUSE_OPEN] !=
+				    self->s->count[FUSE_RELEASE]; i++)
+		usleep(1000);
 	EXPECT_EQ(self->s->count[FUSE_OPEN], self->s->count[FUSE_RELEASE]) {
 		TH_LOG("a refused open was not released");
 	}
@@ -677,6 +683,14 @@ TEST_F(device, that_is_opened_with_O_PATH_is_EBADF)
 	EXPECT_TRUE(index_is_free(self->s));
 }
 
+TEST_F(device, that_is_open_for_writing_only_is_EACCES)
+{
+	self->fd = open_dax(0, O_WRONLY);
+	ASSERT_LE(0, self->fd);
+	EXPECT_EQ(-EACCES, rs_daxdev_open(self->s->fd, self->fd, 0, 0));
+	EXPECT_TRUE(index_is_free(self->s));
+}
+
 TEST_F(device, that_is_not_open_is_EBADF)
 {
 	EXPECT_EQ(-EBADF, rs_daxdev_open(self->s->fd, 1234, 0, 0));
@@ -737,6 +751,10 @@ TEST_F(device, that_another_connection_holds_is_EBUSY)
 	EXPECT_EQ(0, ret);
 	self->fd = open_dax(0, O_RDWR);
 	EXPECT_EQ(-EBUSY, rs_daxdev_open(self->s->fd, self->fd, 0, 0));
+	/* by its name it is no better */
+	rs_add_dev(self->s, dax[0], 0, RS_PULL);
+	EXPECT_EQ(EBUSY, try_open(self->s, "f", O_RDWR));
+	self->s->ndev = 0;
 	EXPECT_EQ(0, rs_unmount(other));
 	rs_free(other);
 	EXPECT_TRUE(index_is_free(self->s));
@@ -801,7 +819,7 @@ TEST_F(device, in_devdax_mode_is_EOPNOTSUPP)
 	self->fd = -1;
 	/* by its name it is no better */
 	rs_add_dev(self->s, dax[0], 0, RS_PULL);
-	EXPECT_EQ(ENODEV, try_open(self->s, "f", O_RDWR));
+	EXPECT_EQ(EOPNOTSUPP, try_open(self->s, "f", O_RDWR));
 	self->s->ndev = 0;
 	EXPECT_EQ(0, bind_to(dax[0], "device_dax", "fsdev_dax"));
 	EXPECT_TRUE(index_is_free(self->s));

@@ -26,6 +26,11 @@
 					     struct fuse_daxdev_map)
 #define FUSE_DEV_IOC_BACKING_CLOSE	_IOW(FUSE_DEV_IOC_MAGIC, 2, uint32_t)
 #endif
+/* A kernel's own header has the member itself */
+#ifndef FUSE_INIT_IN_FMAP_KINDS
+#define FUSE_INIT_IN_FMAP_KINDS		offsetof(struct fuse_init_in, fmap_kinds)
+#define FUSE_INIT_OUT_FMAP_KINDS	offsetof(struct fuse_init_out, fmap_kinds)
+#endif
 #define RS_INIT_OUT_MAX_STACK_DEPTH	36
 #define RS_OPEN_OUT_BACKING_ID		12
 
