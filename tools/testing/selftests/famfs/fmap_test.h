@@ -46,6 +46,14 @@ static inline int write_file(const char *path, const char *text)
 	return n;
 }
 
+/* Evict what nobody uses; what was used lately goes in the second round */
+static inline int evict_all(void)
+{
+	int ret = write_file("/proc/sys/vm/drop_caches", "2");
+
+	return ret ? ret : write_file("/proc/sys/vm/drop_caches", "2");
+}
+
 static inline void find_dax(void)
 {
 	char path[PATH_MAX], link[PATH_MAX];
