@@ -37,8 +37,12 @@ run_quietly()
 	mkdir -p "$(dirname "$log")"
 	begin=$(date +%s)
 	say "$what"
-	"$@" >"$log" 2>&1 &
+	# in a process group of its own, so that an interrupt reaches all of it
+	set -m
+	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
+	set +m
+	trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.1
 		if (($(date +%s) - begin >= next)); then
@@ -46,6 +50,7 @@ run_quietly()
 			say "  ... $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-70)"
 		fi
 	done
+	trap - INT TERM HUP
 	if ! wait "$pid"; then
 		tail -n 40 "$log" >&2
 		die "$what: failed, see $log"
@@ -59,4 +64,17 @@ mirrors()
 	# shellcheck disable=SC2016  # apt fills in the $(...)
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 		sort -u | grep -v -e '-security/*$' || true
+}
+
+# lock FILE: one at a time, also between several `make` in one build tree. A
+# script that is called by one that holds the lock does not wait for it.
+lock()
+{
+	[[ ${HARNESS_LOCK:-} != *"<$1>"* ]] || return 0
+	exec {lock_fd}>"$1"
+	if ! flock -n "$lock_fd"; then
+		say "waiting for another build ($1)"
+		flock "$lock_fd"
+	fi
+	export HARNESS_LOCK="${HARNESS_LOCK:-}<$1>"
 }
