@@ -9,7 +9,7 @@ KERNEL ?= default
 TESTS ?=
 SHELL_MEMORY ?= cxl:4x256M
 export BUILD CACHE KERNEL
-export CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL
+export CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA
 
 # Both are downloads and builds of minutes on a new machine: side by side.
 define kernel_and_image
@@ -23,6 +23,7 @@ help: ## this list
 	@echo
 	@echo 'KERNEL=debug        with KASAN, lockdep, kmemleak (a build directory of its own)'
 	@echo 'TESTS="NAME ..."    only these test programs'
+	@echo 'DATA=DIR            the files that `make run` shows'
 	@echo 'LINUX_TREE=DIR, LINUX_TARBALL=FILE, LIBFUSE_TARBALL=FILE  your own instead of the pinned base'
 	@echo 'BUILD=DIR, CACHE=DIR  where things are built, and where downloads are kept'
 
@@ -46,7 +47,9 @@ run: packages ## the demonstration, in a VM
 test: selftests ## all tests; the last line sums up
 	@tools/harness/test $(TESTS)
 
-shell: selftests ## a prompt in a VM with CXL memory
+shell: packages ## a prompt in a VM with CXL memory and a mounted tree
+	$(kernel_and_image)
+	@tools/run/run prepare
 	@tools/harness/vm --name shell --memory $(SHELL_MEMORY) --interactive
 
 series: packages ## mail-ready patches in build/series, proven with git am
