@@ -46,14 +46,6 @@ static inline int write_file(const char *path, const char *text)
 	return n;
 }
 
-/* Evict what nobody uses; what was used lately goes in the second round */
-static inline int evict_all(void)
-{
-	int ret = write_file("/proc/sys/vm/drop_caches", "2");
-
-	return ret ? ret : write_file("/proc/sys/vm/drop_caches", "2");
-}
-
 static inline void find_dax(void)
 {
 	char path[PATH_MAX], link[PATH_MAX];
@@ -154,6 +146,21 @@ static inline int try_open(struct raw_server *s, const char *name, int flags)
 		return errno;
 	close(fd);
 	return 0;
+}
+
+/* Let the kernel forget a name, and evict the file if nobody has it open */
+static inline int forget(struct raw_server *s, const char *name)
+{
+	struct {
+		struct fuse_notify_inval_entry_out out;
+		char name[64];
+	} note = {
+		.out = { .parent = FUSE_ROOT_ID, .namelen = strlen(name) },
+	};
+
+	snprintf(note.name, sizeof(note.name), "%s", name);
+	return rs_reply(s, 0, FUSE_NOTIFY_INVAL_ENTRY, &note,
+			sizeof(note.out) + strlen(name) + 1);
 }
 
 /* Bytes that tell where they belong */

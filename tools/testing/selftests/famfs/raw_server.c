@@ -633,6 +633,7 @@ static void server_process(struct raw_server *s)
 int rs_start(struct raw_server *s, const char *mnt)
 {
 	char opts[128];
+	pid_t pid;
 	int err;
 
 	if (mnt) {
@@ -652,14 +653,15 @@ int rs_start(struct raw_server *s, const char *mnt)
 	if (mount("raw_server", s->mnt, "fuse", MS_NOSUID | MS_NODEV, opts))
 		return -errno;
 	fflush(NULL);
-	s->pid = fork();
-	if (s->pid < 0) {
+	pid = fork();
+	if (pid < 0) {
 		err = -errno;
 		umount2(s->mnt, MNT_DETACH);
 		return err;
 	}
-	if (!s->pid)
+	if (!pid)
 		server_process(s);
+	s->pid = pid;		/* the struct is shared: not in the child */
 
 	for (int i = 0; i < 10000; i++) {
 		if (__atomic_load_n(&s->ready, __ATOMIC_ACQUIRE))
