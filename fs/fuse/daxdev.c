@@ -12,13 +12,14 @@
 
 #include <linux/cleanup.h>
 #include <linux/dax.h>
+#include <linux/device.h>
 #include <linux/file.h>
 #include <linux/mm.h>
 
 /*
  * Who has claimed which dax_device, for calls that come from the DAX core with
  * nothing but the dax_device. Entries are removed before the fuse_daxdev is
- * freed, both under the lock.
+ * freed.
  */
 static DEFINE_XARRAY(fuse_daxdevs);
 
@@ -33,9 +34,9 @@ static void fuse_daxdev_free(struct fuse_daxdev *dev)
 	 */
 	id = dax_read_lock();
 	xa_cmpxchg(&fuse_daxdevs, key, dev, NULL, 0);
-	if (dev->dead)
+	if (dev->claimed && dev->dead)
 		put_dax(dev->dax_dev);
-	else
+	else if (dev->claimed)
 		fs_put_dax(dev->dax_dev, dev);
 	dax_read_unlock(id);
 
@@ -71,14 +72,16 @@ struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev)
 }
 
 /*
- * Claim a device. The caller keeps its reference to dax_dev. Errors: -EBUSY if
- * it is held already, by this connection or by anybody else, -EOPNOTSUPP if it
- * isn't bound to the fsdev driver, -ENODEV if it is being removed.
+ * Claim a device on the dax bus, to which the caller has a reference. Errors:
+ * -EBUSY if it is held already, by this connection or by anybody else,
+ * -EOPNOTSUPP if it isn't bound to the fsdev driver, -ENODEV if it is bound to
+ * none or being removed.
  */
 static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc,
-					     struct dax_device *dax_dev,
+					     struct device *bus_dev,
 					     bool readonly)
 {
+	struct dax_device *dax_dev = dax_of_device(bus_dev);
 	struct fuse_daxdev *dev;
 	int err, id;
 
@@ -95,69 +98,108 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc,
 
 	err = xa_insert(&fuse_daxdevs, (unsigned long)dax_dev, dev, GFP_KERNEL);
 	if (err)
-		goto out_free;
+		goto out;
 
 	err = fs_dax_get(dax_dev, dev, &fuse_daxdev_holder_ops);
 	if (err)
-		goto out_erase;
+		goto out;
+	dev->claimed = true;
 
-	/* fs_dax_get() doesn't exclude a removal while it claims */
 	id = dax_read_lock();
-	if (dax_alive(dax_dev) && dax_holder(dax_dev) == dev)
+	if (dax_alive(dax_dev))
 		dev->size = fs_dax_size(dax_dev);
 	dax_read_unlock(id);
-	if (!dev->size) {
+	if (!dev->size)
+		err = -ENODEV;
+out:
+	if (err) {
 		fuse_daxdev_put(dev);
-		return ERR_PTR(-ENODEV);
+		return ERR_PTR(err);
 	}
+	return dev;
+}
+
+/* The device under this index, with a reference; none if it was removed */
+static struct fuse_daxdev *fuse_daxdev_lookup(struct fuse_fmap_conn *fmc,
+					      u32 index)
+{
+	struct fuse_daxdev *dev;
+
+	xa_lock(&fmc->devices);
+	dev = xa_load(&fmc->devices, index);
+	if (dev && READ_ONCE(dev->dead))
+		dev = NULL;
+	if (dev)
+		refcount_inc(&dev->count);
+	xa_unlock(&fmc->devices);
 
 	return dev;
+}
 
-out_erase:
-	xa_cmpxchg(&fuse_daxdevs, (unsigned long)dax_dev, dev, NULL, 0);
-out_free:
-	fuse_conn_put(fc);
-	kfree(dev);
-	return ERR_PTR(err);
+/*
+ * Put a device into the table. One that was removed gives up its index to the
+ * next one, and is returned in @old.
+ */
+static int fuse_daxdev_store(struct fuse_fmap_conn *fmc, u32 index,
+			     struct fuse_daxdev *dev, struct fuse_daxdev **old)
+{
+	int err;
+
+	lockdep_assert_held(&fmc->devices.xa_lock);
+
+	if (fmc->closed)
+		return -ENOTCONN;
+
+	*old = xa_load(&fmc->devices, index);
+	if (*old) {
+		if (!READ_ONCE((*old)->dead)) {
+			*old = NULL;
+			return -EEXIST;
+		}
+		__xa_store(&fmc->devices, index, dev, 0);
+		return 0;
+	}
+
+	err = __xa_insert(&fmc->devices, index, dev, GFP_KERNEL_ACCOUNT);
+	/* That may have dropped the lock to allocate memory */
+	if (!err && fmc->closed) {
+		__xa_erase(&fmc->devices, index);
+		return -ENOTCONN;
+	}
+	return err == -EBUSY ? -EEXIST : err;
 }
 
 /* Claim a device and put it into the table; nothing is changed on failure */
 static int fuse_daxdev_register(struct fuse_conn *fc, u32 index,
-				struct dax_device *dax_dev, bool readonly)
+				struct device *bus_dev, bool readonly)
 {
 	struct fuse_fmap_conn *fmc = fc->fmap;
-	struct fuse_daxdev *dev;
+	struct fuse_daxdev *dev, *old = NULL;
 	int err;
 
-	if (xa_load(&fmc->devices, index))
+	dev = fuse_daxdev_lookup(fmc, index);
+	if (dev) {
+		fuse_daxdev_put(dev);
 		return -EEXIST;
+	}
 
-	dev = fuse_daxdev_claim(fc, dax_dev, readonly);
+	dev = fuse_daxdev_claim(fc, bus_dev, readonly);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 
 	xa_lock(&fmc->devices);
-	err = fmc->closed ? -ENOTCONN :
-	      __xa_insert(&fmc->devices, index, dev, GFP_KERNEL_ACCOUNT);
-	/* The insertion may have dropped the lock to allocate memory */
-	if (!err && fmc->closed) {
-		__xa_erase(&fmc->devices, index);
-		err = -ENOTCONN;
-	}
+	err = fuse_daxdev_store(fmc, index, dev, &old);
 	xa_unlock(&fmc->devices);
-	if (err) {
-		fuse_daxdev_put(dev);
-		return err == -EBUSY ? -EEXIST : err;
-	}
 
-	return 0;
+	fuse_daxdev_put(err ? dev : old);
+	return err;
 }
 
 static long fuse_daxdev_ioctl_open(struct fuse_conn *fc,
 				   struct fuse_daxdev_map __user *argp)
 {
 	struct fuse_daxdev_map map;
-	struct dax_device *dax_dev;
+	struct device *bus_dev;
 	struct inode *inode;
 	int err;
 
@@ -177,12 +219,12 @@ static long fuse_daxdev_ioctl_open(struct fuse_conn *fc,
 	if (!(fd_file(f)->f_mode & FMODE_READ))
 		return -EACCES;
 
-	dax_dev = dax_get_by_devt(inode->i_rdev);
-	if (!dax_dev)
+	bus_dev = dax_find_by_devt(inode->i_rdev);
+	if (!bus_dev)
 		return -EINVAL;
-	err = fuse_daxdev_register(fc, map.index, dax_dev,
+	err = fuse_daxdev_register(fc, map.index, bus_dev,
 				   !(fd_file(f)->f_mode & FMODE_WRITE));
-	put_dax(dax_dev);
+	put_device(bus_dev);
 
 	return err ? err : 1;
 }
@@ -225,24 +267,9 @@ void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc)
 	fmc->closed = true;
 	xa_unlock(&fmc->devices);
 
-	xa_for_each(&fmc->devices, index, dev) {
-		xa_erase(&fmc->devices, index);
-		fuse_daxdev_put(dev);
-	}
-}
-
-static struct fuse_daxdev *fuse_daxdev_lookup(struct fuse_fmap_conn *fmc,
-					      u32 index)
-{
-	struct fuse_daxdev *dev;
-
-	xa_lock(&fmc->devices);
-	dev = xa_load(&fmc->devices, index);
-	if (dev)
-		refcount_inc(&dev->count);
-	xa_unlock(&fmc->devices);
-
-	return dev;
+	/* The server may be closing them as well */
+	xa_for_each(&fmc->devices, index, dev)
+		fuse_daxdev_put(xa_erase(&fmc->devices, index));
 }
 
 /* Register the device that the server has named */
@@ -250,17 +277,20 @@ static int fuse_daxdev_register_by_name(struct fuse_conn *fc, u32 index,
 					const char *name)
 {
 	static const char prefix[] = "/dev/";
-	struct dax_device *dax_dev;
+	struct device *bus_dev;
 	int err;
 
 	if (!strncmp(name, prefix, sizeof(prefix) - 1))
 		name += sizeof(prefix) - 1;
 
-	dax_dev = dax_get_by_name(name);
-	if (!dax_dev)
+	bus_dev = dax_find_by_name(name);
+	if (!bus_dev)
 		return -ENODEV;
-	err = fuse_daxdev_register(fc, index, dax_dev, false);
-	put_dax(dax_dev);
+	/* The bus ignores a newline at the end */
+	err = -ENODEV;
+	if (!strcmp(dev_name(bus_dev), name))
+		err = fuse_daxdev_register(fc, index, bus_dev, false);
+	put_device(bus_dev);
 
 	/* The server may have registered it itself all the same */
 	return err == -EEXIST ? 0 : err;
@@ -316,7 +346,7 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 	int err;
 
 	if (dev)
-		goto out;
+		return dev;
 
 	if (mutex_lock_killable(&fmc->get_daxdev_lock))
 		return ERR_PTR(-EINTR);
@@ -328,26 +358,21 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 	}
 	mutex_unlock(&fmc->get_daxdev_lock);
 
-	if (!dev) {
-		switch (err) {
-		case -EIO:
-		case -EINTR:
-		case -ENOMEM:
-		case -ENOTCONN:
-		case -ECONNABORTED:
-		case -EBUSY:
-		case -EOPNOTSUPP:
-			return ERR_PTR(err);
-		default:
-			return ERR_PTR(-ENODEV);
-		}
-	}
-out:
-	if (READ_ONCE(dev->dead)) {
-		fuse_daxdev_put(dev);
+	if (dev)
+		return dev;
+	switch (err) {
+	case -EIO:
+	case -EINTR:
+	case -ENOMEM:
+	case -ENOTCONN:
+	case -ECONNABORTED:
+	case -EBUSY:
+	case -EOPNOTSUPP:
+		return ERR_PTR(err);
+	default:
+		/* Whatever the server says, it has no such device */
 		return ERR_PTR(-ENODEV);
 	}
-	return dev;
 }
 
 /*

@@ -44,6 +44,7 @@ struct fuse_fmap_conn {
 /**
  * struct fuse_daxdev - a DAX device that a connection has claimed
  * @dax_dev: the device. Valid as long as the fuse_daxdev is, alive or not
+ * @claimed: fs_dax_get() has succeeded
  * @dead: the device was removed. Never cleared, since what comes back under
  *	the same dax_device is another device
  * @readonly: the server opened it for reading only
@@ -57,6 +58,7 @@ struct fuse_fmap_conn {
  */
 struct fuse_daxdev {
 	struct dax_device *dax_dev;
+	bool claimed;
 	bool dead;
 	bool readonly;
 	refcount_t count;

@@ -78,10 +78,10 @@ static int fuse_fmap_fetch_rest(struct inode *inode, struct fuse_fmap_msg *msg,
 					   buf + msg->len,
 					   min_t(u32, total + 1 - msg->len, slice),
 					   msg->len);
+		if (n == -ENODATA || n == -ENOSYS || !n)
+			return fuse_fmap_refuse(inode, msg, "shorter than its header says");
 		if (n < 0)
 			return n;
-		if (!n)
-			return fuse_fmap_refuse(inode, msg, "shorter than its header says");
 		msg->len += n;
 	}
 	if (msg->len > total)
@@ -96,17 +96,25 @@ static int fuse_fmap_fetch(struct inode *inode, struct fuse_fmap_msg *msg)
 	const struct fuse_fmap_header *h;
 	ssize_t n;
 
+	msg->len = 0;
 	msg->buf = kvmalloc(FUSE_FMAP_FIRST_SIZE, GFP_KERNEL_ACCOUNT);
 	if (!msg->buf)
 		return -ENOMEM;
-	n = fuse_fmap_send(get_fuse_mount(inode), get_node_id(inode),
-			   (void *)msg->buf, FUSE_FMAP_FIRST_SIZE, 0);
-	if (n < 0)
-		return n;
 
-	msg->len = n;
+	/* Even the header may come in pieces */
+	do {
+		n = fuse_fmap_send(get_fuse_mount(inode), get_node_id(inode),
+				   (void *)msg->buf + msg->len,
+				   FUSE_FMAP_FIRST_SIZE - msg->len, msg->len);
+		if (msg->len && (n == -ENODATA || n == -ENOSYS))
+			n = 0;
+		if (n < 0)
+			return n;
+		msg->len += n;
+	} while (n && msg->len < sizeof(*h));
+
 	h = msg->buf;
-	if (n < sizeof(*h) || !h->fmap_size || h->fmap_size == n)
+	if (msg->len < sizeof(*h) || !h->fmap_size || h->fmap_size == msg->len)
 		return 0;
 	return fuse_fmap_fetch_rest(inode, msg, h->fmap_size);
 }
@@ -164,21 +172,22 @@ static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 	return 0;
 }
 
-/* Drop all of the inode's ranges of these devices that the message names */
+/* Give up the first @nextents of the ranges that the message names */
 static void fuse_fmap_disown(struct inode *inode,
 			     const struct fuse_fmap_msg *msg,
 			     const struct fuse_fmap_dev *devs,
-			     unsigned int ndevs)
+			     unsigned int ndevs, u32 nextents)
 {
 	struct fuse_fmap_cursor cur;
 	struct fuse_fmap_extent ext;
 
 	fuse_fmap_first(&cur, msg);
-	while (fuse_fmap_next(&cur, &ext)) {
+	while (nextents-- && fuse_fmap_next(&cur, &ext)) {
 		unsigned int i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
 
 		fuse_daxdev_remove_range(devs[i].dev, ext.offset, ext.len,
 					 inode);
+		cond_resched();
 	}
 }
 
@@ -188,11 +197,14 @@ static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 {
 	struct fuse_fmap_cursor cur;
 	struct fuse_fmap_extent ext;
+	u32 nextents = 0;
 	unsigned int i;
 
 	fuse_fmap_first(&cur, msg);
-	while (fuse_fmap_next(&cur, &ext)) {
+	for (; fuse_fmap_next(&cur, &ext); nextents++) {
 		int err;
+
+		cond_resched();
 
 		i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
 		err = fuse_daxdev_add_range(devs[i].dev, ext.offset, ext.len,
@@ -200,7 +212,7 @@ static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 		if (!err)
 			continue;
 
-		fuse_fmap_disown(inode, msg, devs, ndevs);
+		fuse_fmap_disown(inode, msg, devs, ndevs, nextents);
 		if (err != -EEXIST)
 			return err;
 		msg->seg = cur.seg;
@@ -289,7 +301,7 @@ static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 	if (!err)
 		err = fuse_fmap_attach(inode, map);
 	if (err) {
-		fuse_fmap_disown(inode, msg, devs, ndevs);
+		fuse_fmap_disown(inode, msg, devs, ndevs, U32_MAX);
 		goto out;
 	}
 
@@ -307,8 +319,7 @@ static bool fuse_fmap_pending(struct inode *inode)
 {
 	struct fuse_conn *fc = get_fuse_conn(inode);
 
-	return fuse_fmap_enabled(fc) && !READ_ONCE(fc->fmap->no_get_fmap) &&
-	       !fuse_inode_fmap(inode) &&
+	return fuse_fmap_enabled(fc) && !fuse_inode_fmap(inode) &&
 	       !test_bit(FUSE_I_NO_FMAP, &get_fuse_inode(inode)->state);
 }
 
@@ -347,7 +358,9 @@ int fuse_fmap_load(struct inode *inode)
 	if (mutex_lock_killable(&fi->mutex))
 		return -EINTR;
 	if (fuse_fmap_pending(inode)) {
-		err = fuse_fmap_fetch(inode, &msg);
+		err = -ENOSYS;
+		if (!READ_ONCE(fc->fmap->no_get_fmap))
+			err = fuse_fmap_fetch(inode, &msg);
 		if (!err) {
 			err = fuse_fmap_accept(inode, &msg);
 		} else if (err == -ENODATA || err == -ENOSYS) {
@@ -393,6 +406,7 @@ static void fuse_fmap_release(struct inode *inode, struct fuse_fmap *map)
 		const struct fuse_fmap_strip *strip = &seg->strip;
 		const struct fuse_fmap_set *set;
 
+		cond_resched();
 		if (strip->dev) {
 			fuse_daxdev_remove_range(strip->dev, strip->offset,
 						 seg[1].start - seg->start,
@@ -426,6 +440,7 @@ void fuse_fmap_evict(struct inode *inode)
 
 	if (!map)
 		return;
+	inode_set_flags(inode, 0, S_DAX);
 	fi->fmap = NULL;
 	fuse_fmap_release(inode, map);
 }

@@ -20,7 +20,7 @@ static int fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
 	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
 	struct fuse_fmap_range range;
 
-	/* fs/dax.c looks at i_size before it asks for what is beyond */
+	/* Neither reads, writes nor faults get here for what is beyond */
 	if (WARN_ON_ONCE(pos >= map->file_size))
 		return -EIO;
 
@@ -47,20 +47,29 @@ static const struct iomap_ops fuse_fmap_iomap_ops = {
 ssize_t fuse_fmap_read_iter(struct kiocb *iocb, struct iov_iter *to)
 {
 	struct inode *inode = file_inode(iocb->ki_filp);
+	size_t count = iov_iter_count(to);
+	loff_t size = i_size_read(inode);
 	ssize_t ret;
 
-	if (iocb->ki_pos >= i_size_read(inode))
+	/*
+	 * The size never changes. Without this dax_iomap_rw() would ask for a
+	 * mapping behind the end once it has read up to it.
+	 */
+	if (iocb->ki_pos >= size)
 		return 0;
+	iov_iter_truncate(to, size - iocb->ki_pos);
+	count -= iov_iter_count(to);
 
-	if (iocb->ki_flags & IOCB_NOWAIT) {
-		if (!inode_trylock_shared(inode))
-			return -EAGAIN;
-	} else {
+	if (!(iocb->ki_flags & IOCB_NOWAIT)) {
 		inode_lock_shared(inode);
+	} else if (!inode_trylock_shared(inode)) {
+		ret = -EAGAIN;
+		goto out;
 	}
 	ret = dax_iomap_rw(iocb, to, &fuse_fmap_iomap_ops);
 	inode_unlock_shared(inode);
-
+out:
+	iov_iter_reexpand(to, iov_iter_count(to) + count);
 	return ret;
 }
 
@@ -107,6 +116,9 @@ ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		goto out;
 	iov_iter_truncate(from, size - iocb->ki_pos);
 
+	ret = -EAGAIN;
+	if ((iocb->ki_flags & IOCB_NOWAIT) && !IS_NOSEC(inode))
+		goto out;
 	ret = fuse_fmap_remove_privs(file);
 	if (ret)
 		goto out;

@@ -179,9 +179,10 @@ struct fuse_daxdev_map {
 /*
  * Register a DAX device under an index: returns 1. Errors: EPERM (maps were
  * not negotiated on this connection), EINVAL (not a DAX device, flags or index
- * out of range), EBADF, EACCES (fd not open for reading), EOPNOTSUPP (not bound to the fsdev driver), ENODEV
- * (device is going away), EEXIST (index in use), EBUSY (device held by somebody
- * else or under another index), ENOTCONN (unmounted).
+ * out of range), EBADF, EACCES (fd not open for reading), EOPNOTSUPP (not bound
+ * to the fsdev driver), ENODEV (bound to no driver, or going away), EEXIST
+ * (index in use), EBUSY (device held by somebody else or under another index),
+ * ENOTCONN (unmounted).
  */
 #define FUSE_DEV_IOC_DAXDEV_OPEN	_IOW(FUSE_DEV_IOC_MAGIC, 4, \
 					     struct fuse_daxdev_map)
