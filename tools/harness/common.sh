@@ -22,6 +22,7 @@ export HARNESS_T0
 
 # A command that fails where nobody expected it says where.
 set -E
+shopt -s inherit_errexit
 trap 'printf "%s: line %d: failed: %s\n" "${0##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
 
 say() { printf '[%4ds] %s\n' $(($(date +%s) - HARNESS_T0)) "$*" >&2; }
