@@ -26,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <linux/perf_event.h>
+#include <openssl/evp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -61,123 +62,35 @@ die(const char *fmt, ...)
 	exit(1);
 }
 
-/* SHA-256, as FIPS 180-4 has it */
-
-static uint32_t K[64], H0[8];
-
-/* The first 32 bits of the fraction of a prime's square or cube root */
-static uint32_t fraction(unsigned int prime, int root)
-{
-	unsigned __int128 lo = 0, hi = (unsigned __int128)1 << 38;
-
-	/* largest x with (x / 2^32)^root <= prime; 2^38 is above any of them */
-	while (hi - lo > 1) {
-		unsigned __int128 x = (lo + hi) / 2, p = x * x;
-
-		if (root == 2 ? p <= (unsigned __int128)prime << 64 :
-		    p <= ((unsigned __int128)prime << 96) / x)
-			lo = x;
-		else
-			hi = x;
-	}
-	return lo;
-}
-
-static void sha_tables(void)
-{
-	unsigned int n = 0;
-
-	for (unsigned int p = 2; n < 64; p++) {
-		bool prime = true;
-
-		for (unsigned int d = 2; d * d <= p; d++)
-			prime &= p % d != 0;
-		if (!prime)
-			continue;
-		if (n < 8)
-			H0[n] = fraction(p, 2);
-		K[n++] = fraction(p, 3);
-	}
-}
+/* SHA-256 */
 
 struct sha {
-	uint32_t h[8];
-	uint64_t len;
-	unsigned char block[64];
+	EVP_MD_CTX *ctx;
 };
-
-static inline uint32_t ror(uint32_t x, int n)
-{
-	return x >> n | x << (32 - n);
-}
-
-static void sha_block(struct sha *c, const unsigned char *p)
-{
-	uint32_t w[64], v[8];
-
-	for (int i = 0; i < 16; i++, p += 4)
-		w[i] = (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
-	for (int i = 16; i < 64; i++) {
-		uint32_t a = w[i - 15], b = w[i - 2];
-
-		w[i] = w[i - 16] + w[i - 7] +
-		       (ror(a, 7) ^ ror(a, 18) ^ a >> 3) +
-		       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
-	}
-	memcpy(v, c->h, sizeof(v));
-	for (int i = 0; i < 64; i++) {
-		uint32_t t1, t2;
-
-		t1 = v[7] + (ror(v[4], 6) ^ ror(v[4], 11) ^ ror(v[4], 25)) +
-		     ((v[4] & v[5]) ^ (~v[4] & v[6])) + K[i] + w[i];
-		t2 = (ror(v[0], 2) ^ ror(v[0], 13) ^ ror(v[0], 22)) +
-		     ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-		memmove(v + 1, v, 7 * sizeof(*v));
-		v[4] += t1;
-		v[0] = t1 + t2;
-	}
-	for (int i = 0; i < 8; i++)
-		c->h[i] += v[i];
-}
 
 static void sha_init(struct sha *c)
 {
-	memcpy(c->h, H0, sizeof(H0));
-	c->len = 0;
+	c->ctx = EVP_MD_CTX_new();
+	if (!c->ctx || !EVP_DigestInit_ex(c->ctx, EVP_sha256(), NULL))
+		die("cannot set up SHA-256");
 }
 
 static void sha_update(struct sha *c, const void *data, size_t len)
 {
-	const unsigned char *p = data;
-
-	while (len) {
-		size_t at = c->len % 64, n = 64 - at < len ? 64 - at : len;
-
-		if (n == 64) {
-			sha_block(c, p);
-		} else {
-			memcpy(c->block + at, p, n);
-			if (at + n == 64)
-				sha_block(c, c->block);
-		}
-		c->len += n;
-		p += n;
-		len -= n;
-	}
+	if (!EVP_DigestUpdate(c->ctx, data, len))
+		die("SHA-256 failed");
 }
 
+/* @hex has room for 64 digits and a NUL */
 static void sha_final(struct sha *c, char *hex)
 {
-	static const unsigned char pad[64] = { 0x80 };
-	uint64_t bits = c->len * 8;
-	unsigned char end[8];
+	unsigned char md[32];
 
-	sha_update(c, pad, (c->len % 64 < 56 ? 56 : 120) - c->len % 64);
-	for (int i = 0; i < 8; i++)
-		end[i] = bits >> (56 - 8 * i);
-	sha_update(c, end, 8);
-	for (int i = 0; i < 8; i++)
-		sprintf(hex + 8 * i, "%08x", c->h[i]);
+	if (!EVP_DigestFinal_ex(c->ctx, md, NULL))
+		die("SHA-256 failed");
+	EVP_MD_CTX_free(c->ctx);
+	for (int i = 0; i < 32; i++)
+		sprintf(hex + 2 * i, "%02x", md[i]);
 }
 
 /* The plan */
@@ -513,7 +426,6 @@ static int verify(const char *plan, const char *manifest, const char *tree)
 int main(int argc, char **argv)
 {
 	started = now();
-	sha_tables();
 	if (argc == 5 && !strcmp(argv[1], "fill"))
 		return fill(argv[2], argv[3], argv[4]);
 	if (argc == 5 && !strcmp(argv[1], "verify"))
