@@ -299,9 +299,9 @@ static int fuse_daxdev_register_by_name(struct fuse_conn *fc, u32 index,
 /* Ask the server for a device */
 static int fuse_daxdev_ask(struct fuse_mount *fm, u32 index)
 {
+	FUSE_ARGS(args);
 	struct fuse_get_daxdev_in inarg = { .index = index };
 	struct fuse_daxdev_out *outarg;
-	FUSE_ARGS(args);
 	ssize_t err;
 
 	outarg = kzalloc_obj(*outarg);

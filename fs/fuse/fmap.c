@@ -139,7 +139,10 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 	u64 covered = 0;
 	const char *why;
 
-	msg->nsets = msg->nstrips = msg->seg = msg->strip = 0;
+	msg->nsets = 0;
+	msg->nstrips = 0;
+	msg->seg = 0;
+	msg->strip = 0;
 
 	if (!fuse_fmap_take(msg, &pos, &h, sizeof(h)))
 		return "shorter than its header";

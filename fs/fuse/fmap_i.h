@@ -38,7 +38,7 @@ struct fuse_fmap_conn {
 	bool no_get_fmap;
 	bool closed;
 	struct xarray devices;
-	struct mutex get_daxdev_lock;
+	struct mutex get_daxdev_lock;	/* see above */
 };
 
 /**

@@ -9,6 +9,7 @@
 
 #include <linux/pagemap.h>
 #include <linux/ratelimit.h>
+#include <linux/sizes.h>
 
 /*
  * Room for the first reply. Nearly every map fits, and every server's buffers
@@ -17,7 +18,7 @@
 #define FUSE_FMAP_FIRST_SIZE	8192
 
 /* The largest piece of a map to ask for at once */
-#define FUSE_FMAP_SLICE_SIZE	(1U << 20)
+#define FUSE_FMAP_SLICE_SIZE	SZ_1M
 
 /* Log why a map was refused. Anybody who can open files can cause this. */
 static int fuse_fmap_refuse(struct inode *inode,
@@ -32,8 +33,8 @@ static int fuse_fmap_refuse(struct inode *inode,
 static ssize_t fuse_fmap_send(struct fuse_mount *fm, u64 nodeid, void *buf,
 			      u32 size, u64 offset)
 {
-	struct fuse_get_fmap_in inarg = { .size = size, .offset = offset };
 	FUSE_ARGS(args);
+	struct fuse_get_fmap_in inarg = { .size = size, .offset = offset };
 
 	args.opcode = FUSE_GET_FMAP;
 	args.nodeid = nodeid;
