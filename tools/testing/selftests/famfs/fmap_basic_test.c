@@ -778,7 +778,7 @@ FIXTURE_VARIANT_ADD(slices, as_much_as_fits) {
 };
 
 FIXTURE_VARIANT_ADD(slices, byte_by_byte) {
-	.first = 32, .slice = 1, .nextents = 4,
+	.first = 1, .slice = 1, .nextents = 4,
 };
 
 FIXTURE_VARIANT_ADD(slices, in_odd_slices) {
