@@ -9,12 +9,16 @@
  */
 #include "dev.h"
 #include "fmap_i.h"
+#include "fmap_trace.h"
 
+#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/dax.h>
 #include <linux/device.h>
 #include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/vmalloc.h>
 
 /*
  * Who has claimed which dax_device, for calls that come from the DAX core with
@@ -22,6 +26,12 @@
  * freed.
  */
 static DEFINE_XARRAY(fuse_daxdevs);
+
+/* Memory that a device takes, for its bit a page */
+size_t fuse_daxdev_bytes(const struct fuse_daxdev *dev)
+{
+	return BITS_TO_LONGS(dev->size >> PAGE_SHIFT) * sizeof(long);
+}
 
 static void fuse_daxdev_free(struct fuse_daxdev *dev)
 {
@@ -40,7 +50,10 @@ static void fuse_daxdev_free(struct fuse_daxdev *dev)
 		fs_put_dax(dev->dax_dev, dev);
 	dax_read_unlock(id);
 
-	mtree_destroy(&dev->ranges);
+	if (dev->used)
+		trace_fuse_daxdev_release(dev);
+	vfree(dev->used);
+	mutex_destroy(&dev->used_lock);
 	fuse_conn_put(dev->fc);
 	kfree(dev);
 }
@@ -77,7 +90,7 @@ struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev)
  * -EOPNOTSUPP if it isn't bound to the fsdev driver, -ENODEV if it is bound to
  * none or being removed.
  */
-static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc,
+static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc, u32 index,
 					     struct device *bus_dev,
 					     bool readonly)
 {
@@ -91,9 +104,13 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc,
 
 	dev->dax_dev = dax_dev;
 	dev->readonly = readonly;
+	dev->index = index;
+	strscpy(dev->name, dev_name(bus_dev));
 	dev->fc = fuse_conn_get(fc);
 	refcount_set(&dev->count, 1);
-	mt_init_flags(&dev->ranges, MT_FLAGS_USE_RCU);
+	mutex_init(&dev->used_lock);
+	spin_lock_init(&dev->uses_lock);
+	INIT_LIST_HEAD(&dev->uses);
 	init_waitqueue_head(&dev->evict_waitq);
 
 	err = xa_insert(&fuse_daxdevs, (unsigned long)dax_dev, dev, GFP_KERNEL);
@@ -109,9 +126,18 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc,
 	if (dax_alive(dax_dev))
 		dev->size = fs_dax_size(dax_dev);
 	dax_read_unlock(id);
+	err = -ENODEV;
 	if (!dev->size)
-		err = -ENODEV;
+		goto out;
+
+	err = -ENOMEM;
+	dev->used = __vmalloc(fuse_daxdev_bytes(dev),
+			      GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!dev->used)
+		goto out;
+	err = 0;
 out:
+	trace_fuse_daxdev_register(dev, err);
 	if (err) {
 		fuse_daxdev_put(dev);
 		return ERR_PTR(err);
@@ -183,7 +209,7 @@ static int fuse_daxdev_register(struct fuse_conn *fc, u32 index,
 		return -EEXIST;
 	}
 
-	dev = fuse_daxdev_claim(fc, bus_dev, readonly);
+	dev = fuse_daxdev_claim(fc, index, bus_dev, readonly);
 	if (IS_ERR(dev))
 		return PTR_ERR(dev);
 
@@ -375,32 +401,79 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 	}
 }
 
-/*
- * Note that a range belongs to this inode. -EEXIST if part of it belongs to
- * somebody already, the same inode included: fs-dax can't have one page in two
- * places.
- */
-int fuse_daxdev_add_range(struct fuse_daxdev *dev, u64 offset, u64 len,
-			  struct inode *owner)
+/* Bits to set or clear at a time: bitmap_set() counts with int */
+#define FUSE_DAXDEV_STEP	((unsigned long)SZ_1G)
+
+static void fuse_daxdev_mark(struct fuse_daxdev *dev, unsigned long first,
+			     unsigned long npages, bool used)
 {
-	return mtree_insert_range(&dev->ranges, offset >> PAGE_SHIFT,
-				  (offset + len - 1) >> PAGE_SHIFT, owner,
-				  GFP_KERNEL_ACCOUNT);
+	lockdep_assert_held(&dev->used_lock);
+
+	while (npages) {
+		unsigned long *map = dev->used + BIT_WORD(first);
+		unsigned int start = first % BITS_PER_LONG;
+		unsigned int n = min(npages, FUSE_DAXDEV_STEP);
+
+		if (used)
+			bitmap_set(map, start, n);
+		else
+			bitmap_clear(map, start, n);
+		first += n;
+		npages -= n;
+		cond_resched();
+	}
 }
 
 /*
- * Forget all of an inode's ranges that reach into this one. It doesn't matter
- * in how many pieces they were added.
+ * Note that a range inside the device belongs to a file. -EEXIST if part of it
+ * belongs to some file already, the same one included: fs-dax can't have one
+ * page in two places.
  */
-void fuse_daxdev_remove_range(struct fuse_daxdev *dev, u64 offset, u64 len,
-			      struct inode *owner)
+int fuse_daxdev_own(struct fuse_daxdev *dev, u64 offset, u64 len)
 {
-	unsigned long index = offset >> PAGE_SHIFT;
-	unsigned long last = (offset + len - 1) >> PAGE_SHIFT;
-	struct inode *inode;
+	unsigned long first = offset >> PAGE_SHIFT;
+	unsigned long end = (offset + len) >> PAGE_SHIFT;
+	int err = -EEXIST;
 
-	/* mt_find() leaves index behind the range it has found */
-	while ((inode = mt_find(&dev->ranges, &index, last)))
-		if (inode == owner)
-			mtree_erase(&dev->ranges, index - 1);
+	mutex_lock(&dev->used_lock);
+	if (find_next_bit(dev->used, end, first) >= end) {
+		fuse_daxdev_mark(dev, first, end - first, true);
+		err = 0;
+	}
+	mutex_unlock(&dev->used_lock);
+
+	return err;
+}
+
+/* Give up a range that fuse_daxdev_own() was successful for, or a part of it */
+void fuse_daxdev_disown(struct fuse_daxdev *dev, u64 offset, u64 len)
+{
+	mutex_lock(&dev->used_lock);
+	fuse_daxdev_mark(dev, offset >> PAGE_SHIFT, len >> PAGE_SHIFT, false);
+	mutex_unlock(&dev->used_lock);
+}
+
+/* From now on a removal of the device finds the map, and with it the inode */
+void fuse_daxdev_use(struct fuse_fmap_use *use)
+{
+	struct fuse_daxdev *dev = use->dev;
+
+	spin_lock(&dev->uses_lock);
+	list_add_tail(&use->entry, &dev->uses);
+	dev->nuses++;
+	spin_unlock(&dev->uses_lock);
+}
+
+/* The map goes away, or the inode that it was for gets none */
+void fuse_daxdev_unuse(struct fuse_fmap_use *use)
+{
+	struct fuse_daxdev *dev = use->dev;
+
+	spin_lock(&dev->uses_lock);
+	list_del(&use->entry);
+	dev->nuses--;
+	spin_unlock(&dev->uses_lock);
+
+	if (wq_has_sleeper(&dev->evict_waitq))
+		wake_up_all(&dev->evict_waitq);
 }

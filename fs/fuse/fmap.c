@@ -260,16 +260,24 @@ unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 	return low;
 }
 
+/* How much of the extent just returned the file uses, from its start, in bytes */
+u64 fuse_fmap_used(const struct fuse_fmap_cursor *cur,
+		   const struct fuse_fmap_extent *ext)
+{
+	if (cur->msg->kind == FUSE_FMAP_EXTENTS)
+		return ext->len;
+	return fuse_fmap_strip_need(&cur->set, cur->strip);
+}
+
 /* Bytes that the map of a checked message takes, SIZE_MAX if too many */
-size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg, unsigned int ndevs)
+size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
 {
 	struct fuse_fmap *map;
 	size_t bytes;
 
 	bytes = struct_size(map, segs, size_add(msg->nsegs, 1));
 	bytes = size_add(bytes, array_size(msg->nsets, sizeof(*map->sets)));
-	bytes = size_add(bytes, array_size(msg->nstrips, sizeof(*map->strips)));
-	return size_add(bytes, array_size(ndevs, sizeof(*map->devs)));
+	return size_add(bytes, array_size(msg->nstrips, sizeof(*map->strips)));
 }
 
 static void fuse_fmap_build_set(struct fuse_fmap_set *set,
@@ -314,17 +322,14 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 	u64 start = 0;
 
 	memset(map, 0, sizeof(*map));
+	map->bytes = fuse_fmap_bytes(msg);
 	map->file_size = msg->file_size;
 	map->sets = (void *)&map->segs[msg->nsegs + 1];
 	map->strips = (void *)&map->sets[msg->nsets];
-	map->devs = (void *)&map->strips[msg->nstrips];
 	map->segs[0].start = 0;
 
-	map->ndevs = ndevs;
-	for (i = 0; i < ndevs; i++) {
-		map->devs[i] = devs[i].dev;
+	for (i = 0; i < ndevs; i++)
 		map->readonly |= devs[i].readonly;
-	}
 
 	fuse_fmap_first(&cur, msg);
 	while (fuse_fmap_next(&cur, &ext)) {
@@ -369,6 +374,58 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 	fuse_fmap_build_equal(map);
 
 	return NULL;
+}
+
+/* The range of one strip of a set that covers @nbytes of the file */
+static void fuse_fmap_strip_range(const struct fuse_fmap *map,
+				  const struct fuse_fmap_set *set, u32 s,
+				  u64 nbytes, struct fuse_fmap_range *range)
+{
+	const struct fuse_fmap_strip *strip = &map->strips[set->first + s];
+	struct fuse_fmap_stripe wire = {
+		.nstrips = set->nstrips,
+		.chunk_size = set->chunk_pages << PAGE_SHIFT,
+		.nbytes = nbytes,
+	};
+
+	range->dev = strip->dev;
+	range->offset = strip->offset;
+	range->len = fuse_fmap_strip_need(&wire, s);
+}
+
+/*
+ * Walk all device ranges of a map. Together they are what fuse_fmap_used()
+ * tells of the message, joined where one follows the other. Returns false at
+ * the end.
+ */
+bool fuse_fmap_next_range(const struct fuse_fmap *map,
+			  struct fuse_fmap_pos *pos,
+			  struct fuse_fmap_range *range)
+{
+	while (pos->seg < map->nsegs) {
+		const struct fuse_fmap_seg *seg = &map->segs[pos->seg];
+		const struct fuse_fmap_set *set;
+		u64 nbytes = seg[1].start - seg->start;
+
+		if (seg->strip.dev) {
+			pos->seg++;
+			range->dev = seg->strip.dev;
+			range->offset = seg->strip.offset;
+			range->len = nbytes;
+			return true;
+		}
+
+		set = &map->sets[seg->strip.offset];
+		fuse_fmap_strip_range(map, set, pos->strip, nbytes, range);
+		if (++pos->strip == set->nstrips) {
+			pos->strip = 0;
+			pos->seg++;
+		}
+		/* A file of few chunks may not reach its last strips */
+		if (range->len)
+			return true;
+	}
+	return false;
 }
 
 static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)

@@ -15,8 +15,10 @@
 /* Bit mask of the kinds this code resolves, as in fmap_kinds of INIT */
 #define FUSE_FMAP_KINDS		((1U << FUSE_FMAP_EXTENTS) | (1U << FUSE_FMAP_STRIPED))
 
-/* To this layer a device is a pointer that it hands back */
+/* To this layer these are pointers that it hands back */
 struct fuse_daxdev;
+struct fuse_fmap_use;
+struct inode;
 
 /*
  * Division by a number that is known long before, without a divide
@@ -59,29 +61,38 @@ struct fuse_fmap_seg {
 };
 
 /**
- * struct fuse_fmap - a decoded map, never changed after it was built
+ * struct fuse_fmap - a decoded map
  * @nsegs: number of segments, at least 1
- * @ndevs: number of @devs
+ * @bytes: memory that the map takes, what its owner has put behind it not
+ *	counted
  * @equal: all segments but the last are of one length, so that @by_seg finds
  *	the segment of a position
  * @readonly: for the owner: some device of the map can't be written
+ * @degraded: for the owner: some device of the map was removed
  * @by_seg: divides pages by pages in a segment
  * @file_size: size of the file in bytes
  * @sets: stripe sets, if any
  * @strips: strips of all stripe sets
- * @devs: each device of the map once
+ * @inode: for the owner: the file
+ * @uses: for the owner: the devices of the map
+ * @nuses: for the owner: number of @uses
  * @segs: @nsegs segments and the end mark, which is at or behind @file_size
+ *
+ * Nothing that the resolver reads is changed after the map was built.
  */
 struct fuse_fmap {
 	u32 nsegs;
-	u32 ndevs;
+	u32 bytes;
 	bool equal;
 	bool readonly;
+	bool degraded;
+	u32 nuses;
 	struct fuse_fmap_div by_seg;
 	u64 file_size;
 	struct fuse_fmap_set *sets;
 	struct fuse_fmap_strip *strips;
-	struct fuse_daxdev **devs;
+	struct inode *inode;
+	struct fuse_fmap_use *uses;
 	struct fuse_fmap_seg segs[];
 };
 
@@ -126,6 +137,12 @@ struct fuse_fmap_cursor {
 	struct fuse_fmap_stripe set;	/* of the extent just returned, kind 1 */
 };
 
+/* Position in a map, for fuse_fmap_next_range(); begins as all zero */
+struct fuse_fmap_pos {
+	u32 seg;
+	u32 strip;
+};
+
 /* A device that a message names; tables of them are sorted by index */
 struct fuse_fmap_dev {
 	u32 index;
@@ -141,10 +158,15 @@ bool fuse_fmap_next(struct fuse_fmap_cursor *cur,
 		    struct fuse_fmap_extent *ext);
 unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 				unsigned int ndevs, u32 index);
-size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg, unsigned int ndevs);
+u64 fuse_fmap_used(const struct fuse_fmap_cursor *cur,
+		   const struct fuse_fmap_extent *ext);
+size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg);
 const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 			    const struct fuse_fmap_dev *devs,
 			    unsigned int ndevs, struct fuse_fmap *map);
+bool fuse_fmap_next_range(const struct fuse_fmap *map,
+			  struct fuse_fmap_pos *pos,
+			  struct fuse_fmap_range *range);
 void fuse_fmap_resolve(const struct fuse_fmap *map, u64 pos,
 		       struct fuse_fmap_range *range);
 

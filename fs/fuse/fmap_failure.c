@@ -4,9 +4,16 @@
  */
 #include "fmap_i.h"
 
+#include <linux/cleanup.h>
 #include <linux/dax.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+
+/*
+ * Page faults are readers. Whoever has marked maps as degraded waits for the
+ * faults that have not seen it.
+ */
+DEFINE_SRCU_FAST(fuse_fmap_srcu);
 
 /*
  * Take all pages out of the file's mappings, and wait until nobody has one
@@ -20,42 +27,52 @@ static void fuse_fmap_unmap(struct inode *inode)
 	filemap_invalidate_unlock(inode->i_mapping);
 }
 
-/* Unmap every file that has pages on the device */
-static void fuse_daxdev_unmap_all(struct fuse_daxdev *dev)
+/* From here on all faults on files of the device take the invalidate lock */
+static void fuse_daxdev_degrade_maps(struct fuse_daxdev *dev)
 {
-	unsigned long index = 0;
-	struct inode *owner, *inode;
+	struct fuse_fmap_use *use;
 
-	do {
-		rcu_read_lock();
-		owner = mt_find(&dev->ranges, &index, ULONG_MAX);
-		inode = owner ? igrab(owner) : NULL;
-		rcu_read_unlock();
+	spin_lock(&dev->uses_lock);
+	list_for_each_entry(use, &dev->uses, entry)
+		WRITE_ONCE(use->map->degraded, true);
+	spin_unlock(&dev->uses_lock);
 
-		if (inode) {
-			fuse_fmap_unmap(inode);
-			iput(inode);
-		}
-	} while (owner);
+	synchronize_srcu(&fuse_fmap_srcu);
 }
 
-/* Whether eviction is under way for an inode that has pages on the device */
-static bool fuse_daxdev_evicting(struct fuse_daxdev *dev, bool unmounting)
+/*
+ * Unmap every file that has pages on the device. Inodes that are being evicted
+ * can't be had; their uses are moved to @leaving.
+ */
+static void fuse_daxdev_unmap_files(struct fuse_daxdev *dev,
+				    struct list_head *leaving)
 {
-	unsigned long index = 0;
-	struct inode *owner;
-	bool evicting = false;
+	struct fuse_fmap_use *use;
+	LIST_HEAD(done);
 
-	if (unmounting)
-		return !mtree_empty(&dev->ranges);
+	spin_lock(&dev->uses_lock);
+	while (!list_empty(&dev->uses)) {
+		struct inode *inode;
 
-	rcu_read_lock();
-	while (!evicting && (owner = mt_find(&dev->ranges, &index, ULONG_MAX)))
-		evicting = inode_state_read_once(owner) &
-			   (I_FREEING | I_WILL_FREE);
-	rcu_read_unlock();
+		use = list_first_entry(&dev->uses, struct fuse_fmap_use, entry);
+		inode = igrab(use->map->inode);
+		list_move_tail(&use->entry, inode ? &done : leaving);
+		if (!inode)
+			continue;
 
-	return evicting;
+		spin_unlock(&dev->uses_lock);
+		fuse_fmap_unmap(inode);
+		iput(inode);
+		spin_lock(&dev->uses_lock);
+	}
+	list_splice(&done, &dev->uses);
+	spin_unlock(&dev->uses_lock);
+}
+
+static bool fuse_daxdev_no_uses(struct fuse_daxdev *dev, struct list_head *uses)
+{
+	guard(spinlock)(&dev->uses_lock);
+	return list_empty(uses);
 }
 
 /*
@@ -66,21 +83,25 @@ static bool fuse_daxdev_evicting(struct fuse_daxdev *dev, bool unmounting)
 static void fuse_daxdev_remove(struct fuse_daxdev *dev)
 {
 	struct fuse_conn *fc = dev->fc;
-	bool unmounting;
+	struct list_head *wait_for = &dev->uses;
+	LIST_HEAD(leaving);
 
-	pr_warn("connection %u: DAX device removed while in use\n", fc->dev);
+	pr_warn("connection %u: DAX device %s removed while in use\n", fc->dev,
+		dev->name);
 
 	/* Pairs with the barrier in fuse_fmap_accept() */
 	smp_mb();
+	fuse_daxdev_degrade_maps(dev);
 
 	/* An inode must not be grabbed once unmounting has begun */
 	down_read(&fc->killsb);
-	unmounting = list_empty(&fc->mounts);
-	if (!unmounting)
-		fuse_daxdev_unmap_all(dev);
+	if (!list_empty(&fc->mounts)) {
+		fuse_daxdev_unmap_files(dev, &leaving);
+		wait_for = &leaving;
+	}
 	up_read(&fc->killsb);
 
-	wait_event(dev->evict_waitq, !fuse_daxdev_evicting(dev, unmounting));
+	wait_event(dev->evict_waitq, fuse_daxdev_no_uses(dev, wait_for));
 }
 
 /*

@@ -7,6 +7,8 @@
  * fmap_inode.c    map arrival and attachment to the inode
  * fmap_iomap.c    read, write and page faults
  * fmap_failure.c  a device goes away
+ * fmap_ctl.c      what a connection has, for the control file system
+ * fmap_trace.h    tracepoints
  */
 #ifndef _FS_FUSE_FMAP_I_H
 #define _FS_FUSE_FMAP_I_H
@@ -14,11 +16,14 @@
 #include "fmap.h"
 #include "fuse_i.h"
 
-#include <linux/maple_tree.h>
+#include <linux/pagemap.h>
+#include <linux/srcu.h>
 #include <linux/xarray.h>
 
 struct dax_device;
 struct dax_holder_operations;
+struct fiemap_extent_info;
+struct seq_file;
 
 #ifdef CONFIG_FUSE_DAX_FMAP
 
@@ -30,15 +35,24 @@ struct dax_holder_operations;
  *	lock of @devices
  * @devices: struct fuse_daxdev by the server's index. The table holds a
  *	reference to each
- * @get_daxdev_lock: one GET_DAXDEV at a time. Not taken by the ioctls, so that
- *	the server can register a device while it answers
+ * @get_daxdev_lock: held while the server is asked for a device, so that it is
+ *	asked by one task at a time. Not taken by the ioctls, since the server
+ *	may register the device while it answers
+ * @nmaps: maps attached to inodes
+ * @nsegs: segments of those maps
+ * @file_bytes: sizes of the files of those maps
+ * @map_bytes: memory that those maps take
  */
 struct fuse_fmap_conn {
 	u32 kinds;
 	bool no_get_fmap;
 	bool closed;
 	struct xarray devices;
-	struct mutex get_daxdev_lock;	/* see above */
+	struct mutex get_daxdev_lock;	/* GET_DAXDEV in flight */
+	atomic64_t nmaps;
+	atomic64_t nsegs;
+	atomic64_t file_bytes;
+	atomic64_t map_bytes;
 };
 
 /**
@@ -50,11 +64,17 @@ struct fuse_fmap_conn {
  * @readonly: the server opened it for reading only
  * @count: references: the table's, and one for each map that uses it
  * @size: size in bytes
+ * @index: the server's index
+ * @name: name on the dax bus
  * @fc: the connection, with a reference. Before the table and the maps let go
  *	of their devices the connection can't be freed
- * @ranges: who owns which pages: page number to struct inode. An inode is in
- *	there until its eviction, so that it can be grabbed under RCU
- * @evict_waitq: woken when an inode has left @ranges
+ * @used_lock: protects @used
+ * @used: a bit for each page: it belongs to some file
+ * @uses_lock: protects @uses and @nuses. An inode stays in there until its
+ *	eviction, so that it can be grabbed under the lock
+ * @uses: struct fuse_fmap_use of each map that uses the device
+ * @nuses: number of @uses
+ * @evict_waitq: woken when an inode has left @uses
  */
 struct fuse_daxdev {
 	struct dax_device *dax_dev;
@@ -63,9 +83,27 @@ struct fuse_daxdev {
 	bool readonly;
 	refcount_t count;
 	u64 size;
+	u32 index;
+	char name[32];
 	struct fuse_conn *fc;
-	struct maple_tree ranges;
+	struct mutex used_lock;		/* see above */
+	unsigned long *used;
+	spinlock_t uses_lock;		/* see above */
+	struct list_head uses;
+	unsigned long nuses;
 	wait_queue_head_t evict_waitq;
+};
+
+/**
+ * struct fuse_fmap_use - a map uses a device
+ * @entry: in the device's list
+ * @map: the map
+ * @dev: the device, with a reference
+ */
+struct fuse_fmap_use {
+	struct list_head entry;
+	struct fuse_fmap *map;
+	struct fuse_daxdev *dev;
 };
 
 static inline bool fuse_fmap_offered(const struct fuse_conn *fc)
@@ -83,16 +121,19 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index);
 void fuse_daxdev_put(struct fuse_daxdev *dev);
 struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev);
 void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc);
-int fuse_daxdev_add_range(struct fuse_daxdev *dev, u64 offset, u64 len,
-			  struct inode *owner);
-void fuse_daxdev_remove_range(struct fuse_daxdev *dev, u64 offset, u64 len,
-			      struct inode *owner);
+size_t fuse_daxdev_bytes(const struct fuse_daxdev *dev);
+int fuse_daxdev_own(struct fuse_daxdev *dev, u64 offset, u64 len);
+void fuse_daxdev_disown(struct fuse_daxdev *dev, u64 offset, u64 len);
+void fuse_daxdev_use(struct fuse_fmap_use *use);
+void fuse_daxdev_unuse(struct fuse_fmap_use *use);
 
 /* fmap_failure.c */
+extern struct srcu_struct fuse_fmap_srcu;
 extern const struct dax_holder_operations fuse_daxdev_holder_ops;
 
 /* fmap_inode.c */
-int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb);
+int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb,
+			 kuid_t user_id);
 void fuse_fmap_conn_free(struct fuse_conn *fc);
 void fuse_fmap_conn_shutdown(struct fuse_conn *fc);
 void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds);
@@ -101,12 +142,23 @@ bool fuse_fmap_block(struct inode *inode);
 void fuse_fmap_unblock(struct inode *inode);
 int fuse_fmap_open(struct inode *inode, struct file *file);
 void fuse_fmap_evict(struct inode *inode);
+struct folio *fuse_fmap_grab_folio(struct address_space *mapping,
+				   pgoff_t index);
 
 /* fmap_iomap.c */
 extern const struct address_space_operations fuse_fmap_aops;
 ssize_t fuse_fmap_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from);
 int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma);
+int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
+		     u64 start, u64 len);
+
+/* fmap_ctl.c */
+int fuse_fmap_ctl_maps(struct seq_file *m, struct fuse_conn *fc);
+int fuse_fmap_ctl_devices(struct seq_file *m, struct fuse_conn *fc);
+
+/* A map never changes, so there is nothing that a fault would have to sync */
+#define FUSE_FMAP_FOP_FLAGS	FOP_MMAP_SYNC
 
 #else /* CONFIG_FUSE_DAX_FMAP */
 
@@ -121,7 +173,7 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 }
 
 static inline int fuse_fmap_conn_alloc(struct fuse_conn *fc,
-				       struct super_block *sb)
+				       struct super_block *sb, kuid_t user_id)
 {
 	return 0;
 }
@@ -161,6 +213,12 @@ static inline void fuse_fmap_evict(struct inode *inode)
 {
 }
 
+static inline struct folio *fuse_fmap_grab_folio(struct address_space *mapping,
+						 pgoff_t index)
+{
+	return filemap_grab_folio(mapping, index);
+}
+
 static inline ssize_t fuse_fmap_read_iter(struct kiocb *iocb,
 					  struct iov_iter *to)
 {
@@ -177,6 +235,9 @@ static inline int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	return -EIO;
 }
+
+#define fuse_fmap_fiemap	NULL
+#define FUSE_FMAP_FOP_FLAGS	0
 
 #endif /* CONFIG_FUSE_DAX_FMAP */
 

@@ -6,6 +6,7 @@
  * inode is evicted, so that a file that is open needs the server no more.
  */
 #include "fmap_i.h"
+#include "fmap_trace.h"
 
 #include <linux/pagemap.h>
 #include <linux/ratelimit.h>
@@ -24,6 +25,7 @@
 static int fuse_fmap_refuse(struct inode *inode,
 			    const struct fuse_fmap_msg *msg, const char *why)
 {
+	trace_fuse_fmap_refuse(inode, msg, why);
 	pr_warn_ratelimited("map refused: connection %u, node %llu, segment %u, strip %u: %s\n",
 			    get_fuse_conn(inode)->dev, get_node_id(inode),
 			    msg->seg, msg->strip, why);
@@ -173,9 +175,8 @@ static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 	return 0;
 }
 
-/* Give up the first @nextents of the ranges that the message names */
-static void fuse_fmap_disown(struct inode *inode,
-			     const struct fuse_fmap_msg *msg,
+/* Give up what the first @nextents extents of the message own */
+static void fuse_fmap_disown(const struct fuse_fmap_msg *msg,
 			     const struct fuse_fmap_dev *devs,
 			     unsigned int ndevs, u32 nextents)
 {
@@ -186,13 +187,13 @@ static void fuse_fmap_disown(struct inode *inode,
 	while (nextents-- && fuse_fmap_next(&cur, &ext)) {
 		unsigned int i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
 
-		fuse_daxdev_remove_range(devs[i].dev, ext.offset, ext.len,
-					 inode);
+		fuse_daxdev_disown(devs[i].dev, ext.offset,
+				   fuse_fmap_used(&cur, &ext));
 		cond_resched();
 	}
 }
 
-/* Make the inode the owner of all device ranges that the message names */
+/* Own all device pages that the file uses, or none */
 static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 			 const struct fuse_fmap_dev *devs, unsigned int ndevs)
 {
@@ -203,19 +204,14 @@ static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 
 	fuse_fmap_first(&cur, msg);
 	for (; fuse_fmap_next(&cur, &ext); nextents++) {
-		int err;
-
 		cond_resched();
 
 		i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
-		err = fuse_daxdev_add_range(devs[i].dev, ext.offset, ext.len,
-					    inode);
-		if (!err)
+		if (!fuse_daxdev_own(devs[i].dev, ext.offset,
+				     fuse_fmap_used(&cur, &ext)))
 			continue;
 
-		fuse_fmap_disown(inode, msg, devs, ndevs, nextents);
-		if (err != -EEXIST)
-			return err;
+		fuse_fmap_disown(msg, devs, ndevs, nextents);
 		msg->seg = cur.seg;
 		msg->strip = cur.strip;
 		return fuse_fmap_refuse(inode, msg,
@@ -223,6 +219,20 @@ static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 	}
 
 	return 0;
+}
+
+/* Add what the map takes to the connection's sums, or take it off */
+static void fuse_fmap_account(struct fuse_conn *fc, const struct fuse_fmap *map,
+			      int sign)
+{
+	struct fuse_fmap_conn *fmc = fc->fmap;
+
+	atomic64_add(sign, &fmc->nmaps);
+	atomic64_add(sign * (s64)map->nsegs, &fmc->nsegs);
+	atomic64_add(sign * (s64)map->file_size, &fmc->file_bytes);
+	atomic64_add(sign * (s64)(map->bytes + array_size(map->nuses,
+							  sizeof(*map->uses))),
+		     &fmc->map_bytes);
 }
 
 /*
@@ -255,7 +265,59 @@ static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 
 	filemap_invalidate_unlock(inode->i_mapping);
 
+	if (!err) {
+		fuse_fmap_account(fc, map, 1);
+		trace_fuse_fmap_attach(inode, map);
+	}
 	return err;
+}
+
+/* Memory for a map with its uses, which are filled in */
+static struct fuse_fmap *fuse_fmap_alloc(const struct fuse_fmap_msg *msg,
+					 unsigned int ndevs)
+{
+	size_t bytes = fuse_fmap_bytes(msg);
+
+	return kvmalloc(size_add(bytes, array_size(ndevs, sizeof(struct fuse_fmap_use))),
+			GFP_KERNEL_ACCOUNT);
+}
+
+/*
+ * Tell the devices that a map uses them, with the references that @devs has.
+ * -ENODEV if one was removed meanwhile; the caller calls fuse_fmap_unuse() in
+ * any case.
+ */
+static int fuse_fmap_use(struct inode *inode, struct fuse_fmap *map,
+			 const struct fuse_fmap_dev *devs, unsigned int ndevs)
+{
+	u32 i;
+
+	map->inode = inode;
+	map->uses = (void *)map + map->bytes;
+	map->nuses = ndevs;
+	for (i = 0; i < ndevs; i++) {
+		map->uses[i].map = map;
+		map->uses[i].dev = devs[i].dev;
+		fuse_daxdev_use(&map->uses[i]);
+	}
+
+	/*
+	 * A removal marks the device before it looks who uses it, so either it
+	 * finds this map or is found here.
+	 */
+	smp_mb();
+	for (i = 0; i < ndevs; i++)
+		if (READ_ONCE(devs[i].dev->dead))
+			return -ENODEV;
+	return 0;
+}
+
+static void fuse_fmap_unuse(struct fuse_fmap *map)
+{
+	u32 i;
+
+	for (i = 0; i < map->nuses; i++)
+		fuse_daxdev_unuse(&map->uses[i]);
 }
 
 /* Build the map of a message that has arrived, and attach it */
@@ -264,7 +326,7 @@ static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 	struct fuse_fmap_conn *fmc = get_fuse_conn(inode)->fmap;
 	struct fuse_fmap_dev *devs = NULL;
 	struct fuse_fmap *map = NULL;
-	unsigned int ndevs = 0, i;
+	unsigned int ndevs = 0;
 	const char *why;
 	int err;
 
@@ -277,7 +339,7 @@ static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 		goto out;
 
 	err = -ENOMEM;
-	map = kvmalloc(fuse_fmap_bytes(msg, ndevs), GFP_KERNEL_ACCOUNT);
+	map = fuse_fmap_alloc(msg, ndevs);
 	if (!map)
 		goto out;
 
@@ -291,18 +353,12 @@ static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 	if (err)
 		goto out;
 
-	/*
-	 * A removal marks the device before it looks who owns its ranges, so
-	 * either it finds this inode or is found here.
-	 */
-	smp_mb();
-	for (i = 0; i < ndevs && !err; i++)
-		if (READ_ONCE(devs[i].dev->dead))
-			err = -ENODEV;
+	err = fuse_fmap_use(inode, map, devs, ndevs);
 	if (!err)
 		err = fuse_fmap_attach(inode, map);
 	if (err) {
-		fuse_fmap_disown(inode, msg, devs, ndevs, U32_MAX);
+		fuse_fmap_unuse(map);
+		fuse_fmap_disown(msg, devs, ndevs, U32_MAX);
 		goto out;
 	}
 
@@ -340,6 +396,24 @@ bool fuse_fmap_block(struct inode *inode)
 void fuse_fmap_unblock(struct inode *inode)
 {
 	filemap_invalidate_unlock_shared(inode->i_mapping);
+}
+
+/*
+ * A folio of the page cache for the server to store into. -EINVAL if the file is
+ * mapped: it has no page cache.
+ */
+struct folio *fuse_fmap_grab_folio(struct address_space *mapping, pgoff_t index)
+{
+	struct inode *inode = mapping->host;
+	bool blocked = fuse_fmap_block(inode);
+	struct folio *folio = ERR_PTR(-EINVAL);
+
+	if (!fuse_inode_fmap(inode))
+		folio = filemap_grab_folio(mapping, index);
+	if (blocked)
+		fuse_fmap_unblock(inode);
+
+	return folio;
 }
 
 /*
@@ -393,40 +467,21 @@ int fuse_fmap_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/*
- * Give back all that a map has: the pages it owns, the hold on its devices, its
- * memory. A strip's range was added in one piece, so one page of it is enough
- * to find it.
- */
-static void fuse_fmap_release(struct inode *inode, struct fuse_fmap *map)
+/* Give back all that a map has: pages, devices, memory */
+static void fuse_fmap_release(struct fuse_fmap *map)
 {
-	u32 i, j;
+	struct fuse_fmap_pos pos = {};
+	struct fuse_fmap_range range;
+	u32 i;
 
-	for (i = 0; i < map->nsegs; i++) {
-		const struct fuse_fmap_seg *seg = &map->segs[i];
-		const struct fuse_fmap_strip *strip = &seg->strip;
-		const struct fuse_fmap_set *set;
-
+	while (fuse_fmap_next_range(map, &pos, &range)) {
+		fuse_daxdev_disown(range.dev, range.offset, range.len);
 		cond_resched();
-		if (strip->dev) {
-			fuse_daxdev_remove_range(strip->dev, strip->offset,
-						 seg[1].start - seg->start,
-						 inode);
-			continue;
-		}
-		set = &map->sets[strip->offset];
-		for (j = 0; j < set->nstrips; j++) {
-			strip = &map->strips[set->first + j];
-			fuse_daxdev_remove_range(strip->dev, strip->offset,
-						 PAGE_SIZE, inode);
-		}
 	}
 
-	for (i = 0; i < map->ndevs; i++) {
-		if (wq_has_sleeper(&map->devs[i]->evict_waitq))
-			wake_up_all(&map->devs[i]->evict_waitq);
-		fuse_daxdev_put(map->devs[i]);
-	}
+	fuse_fmap_unuse(map);
+	for (i = 0; i < map->nuses; i++)
+		fuse_daxdev_put(map->uses[i].dev);
 	kvfree(map);
 }
 
@@ -443,7 +498,8 @@ void fuse_fmap_evict(struct inode *inode)
 		return;
 	inode_set_flags(inode, 0, S_DAX);
 	fi->fmap = NULL;
-	fuse_fmap_release(inode, map);
+	fuse_fmap_account(get_fuse_conn(inode), map, -1);
+	fuse_fmap_release(map);
 }
 
 /*
@@ -452,10 +508,11 @@ void fuse_fmap_evict(struct inode *inode)
  * user a mount is made for must be root too, since fusermount mounts for
  * everybody.
  */
-int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb)
+int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb,
+			 kuid_t user_id)
 {
 	if (sb->s_bdev || sb->s_user_ns != &init_user_ns ||
-	    !capable(CAP_SYS_ADMIN) || !uid_eq(fc->user_id, GLOBAL_ROOT_UID))
+	    !capable(CAP_SYS_ADMIN) || !uid_eq(user_id, GLOBAL_ROOT_UID))
 		return 0;
 
 	fc->fmap = kzalloc_obj(*fc->fmap, GFP_KERNEL_ACCOUNT);

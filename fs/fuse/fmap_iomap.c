@@ -6,8 +6,10 @@
  * users need neither a lock nor a reference beyond that of the open file.
  */
 #include "fmap_i.h"
+#include "fmap_trace.h"
 
 #include <linux/dax.h>
+#include <linux/fiemap.h>
 #include <linux/iomap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -34,6 +36,7 @@ static int fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
 	iomap->length = range.len;
 	iomap->addr = range.offset;
 	iomap->dax_dev = range.dev->dax_dev;
+	trace_fuse_fmap_resolve(inode, pos, &range);
 
 	return 0;
 }
@@ -140,6 +143,8 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct inode *inode = file_inode(vma->vm_file);
+	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
+	struct srcu_ctr __percpu *scp;
 	bool write = (vmf->flags & FAULT_FLAG_WRITE) &&
 		     (vma->vm_flags & VM_SHARED);
 	vm_fault_t ret;
@@ -148,10 +153,21 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 		sb_start_pagefault(inode->i_sb);
 		file_update_time(vma->vm_file);
 	}
-	/* Keeps away from a device that is being removed */
-	filemap_invalidate_lock_shared(inode->i_mapping);
-	ret = dax_iomap_fault(vmf, order, NULL, NULL, &fuse_fmap_iomap_ops);
-	filemap_invalidate_unlock_shared(inode->i_mapping);
+
+	scp = srcu_read_lock_fast(&fuse_fmap_srcu);
+	if (likely(!READ_ONCE(map->degraded))) {
+		ret = dax_iomap_fault(vmf, order, NULL, NULL,
+				      &fuse_fmap_iomap_ops);
+		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
+	} else {
+		/* Pages may be on their way out, see fuse_daxdev_remove() */
+		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		ret = dax_iomap_fault(vmf, order, NULL, NULL,
+				      &fuse_fmap_iomap_ops);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+	}
+
 	if (write)
 		sb_end_pagefault(inode->i_sb);
 
@@ -183,9 +199,40 @@ static const struct vm_operations_struct fuse_fmap_vm_ops = {
 
 int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
 {
+	const struct fuse_fmap *map = get_fuse_inode(file_inode(file))->fmap;
+	u32 i;
+
+	for (i = 0; i < map->nuses; i++)
+		if ((vma->vm_flags & VM_SYNC) &&
+		    !dax_synchronous(map->uses[i].dev->dax_dev))
+			return -EOPNOTSUPP;
+
 	vma->vm_ops = &fuse_fmap_vm_ops;
 	vm_flags_set(vma, VM_HUGEPAGE);
 	return 0;
+}
+
+/*
+ * Where the file is. The physical offset of an extent counts from the start of
+ * the device that it is on; the interface has no place for which one that is.
+ */
+int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
+		     u64 start, u64 len)
+{
+	u64 size = i_size_read(inode);
+	int err;
+
+	if (!fuse_inode_fmap(inode))
+		return -EOPNOTSUPP;
+	if (start >= size)
+		return fiemap_prep(inode, info, start, &len, 0);
+
+	inode_lock_shared(inode);
+	err = iomap_fiemap(inode, info, start, min(len, size - start),
+			   &fuse_fmap_iomap_ops);
+	inode_unlock_shared(inode);
+
+	return err;
 }
 
 /*
