@@ -788,28 +788,6 @@ TEST_F(device, whose_index_is_unknown_to_DAXDEV_CLOSE_is_ENOENT)
 	EXPECT_EQ(-ENOENT, rs_daxdev_close(self->s->fd, UINT32_MAX));
 }
 
-static int bind_to(const char *name, const char *from, const char *to)
-{
-	char path[128];
-	int ret;
-
-	if (from) {
-		snprintf(path, sizeof(path), "/sys/bus/dax/drivers/%s/unbind",
-			 from);
-		ret = write_file(path, name);
-		if (ret)
-			return ret;
-		/* may not be there */
-		snprintf(path, sizeof(path),
-			 "/sys/bus/dax/drivers/%s/remove_id", from);
-		write_file(path, name);
-	}
-	if (!to)
-		return 0;
-	snprintf(path, sizeof(path), "/sys/bus/dax/drivers/%s/new_id", to);
-	return write_file(path, name);
-}
-
 TEST_F(device, in_devdax_mode_is_EOPNOTSUPP)
 {
 	int ret;

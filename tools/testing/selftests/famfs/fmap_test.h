@@ -80,6 +80,32 @@ static inline void find_dax(void)
 }
 
 /*
+ * Take a DAX device from one driver, if @from is given, and bind it to another,
+ * if @to is. 0 or -errno.
+ */
+static inline int bind_to(const char *name, const char *from, const char *to)
+{
+	char path[128];
+	int ret;
+
+	if (from) {
+		snprintf(path, sizeof(path), "/sys/bus/dax/drivers/%s/unbind",
+			 from);
+		ret = write_file(path, name);
+		if (ret)
+			return ret;
+		/* may not be there */
+		snprintf(path, sizeof(path),
+			 "/sys/bus/dax/drivers/%s/remove_id", from);
+		write_file(path, name);
+	}
+	if (!to)
+		return 0;
+	snprintf(path, sizeof(path), "/sys/bus/dax/drivers/%s/new_id", to);
+	return write_file(path, name);
+}
+
+/*
  * Every test runs in a mount namespace of its own: however it ends, its mount
  * goes with it. Returns a reason to skip, or NULL.
  */
