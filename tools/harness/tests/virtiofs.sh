@@ -52,15 +52,15 @@ not_in_fusectl() { diff - "$results/$1/fusectl" <<</sys/fs/fuse/connections; }
 # $1 tag
 mounts()
 {
-	cat "$results/$1/mounts" "$results/$1/log"
-	diff - "$results/$1/mounts" <<-END
+	cat "$results/$1/log"
+	# 32: mount(8) failed; what follows it is how that says EINVAL
+	diff - "$results/$1/mounts" <<-END &&
 		dax 32
 		dax=always 32
 		dax=inode 0
 		dax=never 0
 	END
-	# how mount(8) says EINVAL
-	[[ $(grep -c 'wrong fs type, bad option' "$results/$1/log") == 2 ]] &&
+		[[ $(grep -c 'wrong fs type, bad option' "$results/$1/log") == 2 ]] &&
 		grep -q -a "virtio-fs: dax can't be enabled as filesystem device does not support it" "$results/console.log"
 }
 
