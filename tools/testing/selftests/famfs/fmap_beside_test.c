@@ -24,7 +24,7 @@
 #include "fmap_test.h"
 
 #define MAPPED_SIZE	(2 * MB)
-#define MAX_STEPS	128
+#define MAX_STEPS	256
 #define FILES		3
 
 static const char *const file_name[FILES] = { "old", "copy", "new" };
