@@ -178,16 +178,20 @@ static void copies(void)
 	int f = open("data", O_RDONLY), g = make("copy"), p[2];
 	off_t in, out;
 
-	in = 1000, out = 77;
+	in = 1000;
+	out = 77;
 	STEP(g, copy_file_range(f, &in, g, &out, 100 * KB, 0));
-	in = 0, out = 200 * KB;
+	in = 0;
+	out = 200 * KB;
 	STEP(g, copy_file_range(g, &in, g, &out, 30 * KB, 0));
-	in = 0, out = 10;
+	in = 0;
+	out = 10;
 	STEP(g, copy_file_range(g, &in, g, &out, 30 * KB, 0));
 	STEP(-1, lseek(g, 0, SEEK_END));
 	in = 4000;
 	STEP(g, sendfile(g, f, &in, 20 * KB));
-	in = 3, out = 9;
+	in = 3;
+	out = 9;
 	STEP(-1, pipe(p));
 	STEP(g, splice(f, &in, p[1], NULL, 5000, 0));
 	STEP(g, splice(p[0], NULL, g, &out, 5000, 0));
