@@ -160,6 +160,12 @@ static struct rs_node *find_node(struct raw_server *s, uint64_t parent,
 	return NULL;
 }
 
+/* The inode that a name stands for */
+static struct rs_node *inode_of(struct raw_server *s, struct rs_node *n)
+{
+	return n && n->link_to ? get_node(s, n->link_to) : n;
+}
+
 static struct rs_node *add_node(struct raw_server *s, uint64_t parent,
 				const char *name, uint32_t mode)
 {
@@ -170,6 +176,7 @@ static struct rs_node *add_node(struct raw_server *s, uint64_t parent,
 	strcpy(n->name, name);
 	n->parent = parent;
 	n->mode = mode;
+	n->nlink = 1;
 	n->map_len = RS_NO_MAP;
 	s->nnodes++;
 	return n;
@@ -273,7 +280,11 @@ static void fill_attr(struct raw_server *s, struct rs_node *n,
 	memset(a, 0, sizeof(*a));
 	a->ino = rs_ino(s, n);
 	a->mode = n->mode;
-	a->nlink = S_ISDIR(n->mode) ? 2 : 1;
+	a->nlink = S_ISDIR(n->mode) ? 2 : n->nlink;
+	a->uid = n->uid;
+	a->gid = n->gid;
+	a->atime = n->atime;
+	a->mtime = n->mtime;
 	a->size = n->size;
 	a->blocks = (n->size + 511) / 512;
 	a->blksize = 4096;
@@ -477,8 +488,72 @@ static int do_setattr(struct raw_server *s, const struct fuse_in_header *ih,
 	}
 	if (in->valid & FATTR_MODE)
 		n->mode = (n->mode & S_IFMT) | (in->mode & ~S_IFMT);
+	if (in->valid & FATTR_UID)
+		n->uid = in->uid;
+	if (in->valid & FATTR_GID)
+		n->gid = in->gid;
+	if (in->valid & FATTR_ATIME)
+		n->atime = in->valid & FATTR_ATIME_NOW ? time(NULL) : in->atime;
+	if (in->valid & FATTR_MTIME)
+		n->mtime = in->valid & FATTR_MTIME_NOW ? time(NULL) : in->mtime;
 	fill_attr(s, n, &out.attr);
 	return rs_reply(s, ih->unique, 0, &out, sizeof(out));
+}
+
+static int do_link(struct raw_server *s, const struct fuse_in_header *ih,
+		   const struct fuse_link_in *in)
+{
+	struct rs_node *n = get_node(s, in->oldnodeid), *name;
+	struct fuse_entry_out out;
+
+	name = add_node(s, ih->nodeid, (const char *)(in + 1), n->mode);
+	if (!name)
+		return -ENOSPC;
+	name->link_to = in->oldnodeid;
+	n->nlink++;
+	fill_entry(s, n, &out);
+	return rs_reply(s, ih->unique, 0, &out, sizeof(out));
+}
+
+/* The name goes, its place in the table stays */
+static void drop_name(struct raw_server *s, struct rs_node *name)
+{
+	inode_of(s, name)->nlink--;
+	name->name[0] = 0;
+	name->parent = 0;
+}
+
+static int do_unlink(struct raw_server *s, const struct fuse_in_header *ih,
+		     const char *name)
+{
+	struct rs_node *n = find_node(s, ih->nodeid, name);
+
+	if (!n)
+		return -ENOENT;
+	drop_name(s, n);
+	return rs_reply(s, ih->unique, 0, NULL, 0);
+}
+
+static int do_rename(struct raw_server *s, const struct fuse_in_header *ih,
+		     uint64_t newdir, uint32_t flags, const char *from)
+{
+	const char *to = from + strlen(from) + 1;
+	struct rs_node *n = find_node(s, ih->nodeid, from);
+	struct rs_node *old = find_node(s, newdir, to);
+
+	if (!n || strlen(to) >= sizeof(n->name))
+		return -ENOENT;
+	if (old && flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	if (old && flags & RENAME_EXCHANGE) {
+		strcpy(old->name, from);
+		old->parent = ih->nodeid;
+	} else if (old) {
+		drop_name(s, old);
+	}
+	strcpy(n->name, to);
+	n->parent = newdir;
+	return rs_reply(s, ih->unique, 0, NULL, 0);
 }
 
 static int do_create(struct raw_server *s, const struct fuse_in_header *ih,
@@ -502,6 +577,7 @@ static int do_create(struct raw_server *s, const struct fuse_in_header *ih,
 static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		    const void *arg)
 {
+	const struct fuse_rename2_in *rename;
 	struct rs_node *n = get_node(s, ih->nodeid);
 	union {
 		struct fuse_entry_out entry;
@@ -537,7 +613,9 @@ static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		return -ENOENT;
 	switch (ih->opcode) {
 	case FUSE_LOOKUP:
-		n = find_node(s, ih->nodeid, arg);
+		/* "." is what a file handle is looked up by */
+		if (strcmp(arg, "."))
+			n = inode_of(s, find_node(s, ih->nodeid, arg));
 		if (!n)
 			return -ENOENT;
 		fill_entry(s, n, &out.entry);
@@ -562,6 +640,17 @@ static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		return 0;
 	case FUSE_SETATTR:
 		return do_setattr(s, ih, n, arg);
+	case FUSE_LINK:
+		return do_link(s, ih, arg);
+	case FUSE_UNLINK:
+		return do_unlink(s, ih, arg);
+	case FUSE_RENAME:
+		return do_rename(s, ih, ((const struct fuse_rename_in *)arg)->newdir,
+				 0, arg + sizeof(struct fuse_rename_in));
+	case FUSE_RENAME2:
+		rename = arg;
+		return do_rename(s, ih, rename->newdir, rename->flags,
+				 arg + sizeof(*rename));
 	case FUSE_READDIR:
 		return do_readdir(s, ih, arg);
 	case FUSE_READ:
@@ -648,8 +737,9 @@ int rs_start(struct raw_server *s, const char *mnt)
 	if (s->fd < 0)
 		return -errno;
 	snprintf(opts, sizeof(opts),
-		 "fd=%d,rootmode=40000,user_id=%u,group_id=0,allow_other",
-		 s->fd, s->user_id);
+		 "fd=%d,rootmode=40000,user_id=%u,group_id=0,allow_other%s",
+		 s->fd, s->user_id,
+		 s->default_permissions ? ",default_permissions" : "");
 	if (mount("raw_server", s->mnt, "fuse", MS_NOSUID | MS_NODEV, opts))
 		return -errno;
 	fflush(NULL);
@@ -733,6 +823,9 @@ const char *rs_opcode_name(uint32_t opcode)
 		[FUSE_FORGET] = "FORGET",
 		[FUSE_GETATTR] = "GETATTR",
 		[FUSE_SETATTR] = "SETATTR",
+		[FUSE_UNLINK] = "UNLINK",
+		[FUSE_RENAME] = "RENAME",
+		[FUSE_LINK] = "LINK",
 		[FUSE_OPEN] = "OPEN",
 		[FUSE_READ] = "READ",
 		[FUSE_WRITE] = "WRITE",
@@ -754,6 +847,7 @@ const char *rs_opcode_name(uint32_t opcode)
 		[FUSE_BATCH_FORGET] = "BATCH_FORGET",
 		[FUSE_FALLOCATE] = "FALLOCATE",
 		[FUSE_READDIRPLUS] = "READDIRPLUS",
+		[FUSE_RENAME2] = "RENAME2",
 		[FUSE_LSEEK] = "LSEEK",
 		[FUSE_COPY_FILE_RANGE] = "COPY_FILE_RANGE",
 		[FUSE_GET_FMAP] = "GET_FMAP",

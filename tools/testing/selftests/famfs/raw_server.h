@@ -66,6 +66,10 @@ struct rs_node {
 	uint64_t parent;
 	uint64_t size;		/* as GETATTR reports it */
 	uint32_t mode;
+	uint32_t uid, gid;
+	uint64_t atime, mtime;	/* seconds */
+	uint64_t link_to;	/* another name of this inode, 0: its own */
+	uint32_t nlink;		/* of a regular file */
 	uint32_t open_flags;	/* FOPEN_*, added to those of the server */
 	unsigned char *map;	/* the message, NULL if there is none */
 	uint32_t map_len;	/* may be changed to cut the message short */
@@ -105,6 +109,7 @@ struct raw_server {
 	uint64_t want;		/* INIT flags to switch on if offered */
 	uint32_t fmap_kinds;	/* for the reply to INIT */
 	uid_t user_id;		/* mount option */
+	bool default_permissions;	/* mount option */
 	int nthreads;
 	bool outlive;		/* the server outlives the process that forks */
 	rs_hook hook;
