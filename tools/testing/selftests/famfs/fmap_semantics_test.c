@@ -1761,6 +1761,14 @@ FIXTURE_VARIANT_ADD(open_flags, keep_cache) {
 	.flags = FOPEN_KEEP_CACHE,
 };
 
+FIXTURE_VARIANT_ADD(open_flags, nonseekable) {
+	.flags = FOPEN_NONSEEKABLE,
+};
+
+FIXTURE_VARIANT_ADD(open_flags, stream) {
+	.flags = FOPEN_STREAM,
+};
+
 FIXTURE_VARIANT_ADD(open_flags, cache_dir) {
 	.flags = FOPEN_CACHE_DIR,
 };
