@@ -1761,14 +1761,6 @@ FIXTURE_VARIANT_ADD(open_flags, keep_cache) {
 	.flags = FOPEN_KEEP_CACHE,
 };
 
-FIXTURE_VARIANT_ADD(open_flags, nonseekable) {
-	.flags = FOPEN_NONSEEKABLE,
-};
-
-FIXTURE_VARIANT_ADD(open_flags, stream) {
-	.flags = FOPEN_STREAM,
-};
-
 FIXTURE_VARIANT_ADD(open_flags, cache_dir) {
 	.flags = FOPEN_CACHE_DIR,
 };
@@ -1832,7 +1824,6 @@ TEST_F(open_flags, do_not_matter_to_a_mapped_file)
 
 TEST_F(open_flags, matter_to_an_ordinary_file)
 {
-	bool seekable = !(variant->flags & (FOPEN_NONSEEKABLE | FOPEN_STREAM));
 	bool cached = !(variant->flags & FOPEN_DIRECT_IO);
 	int fd = open_in(self->s, "plain", O_RDWR);
 	char b[200];
@@ -1840,13 +1831,11 @@ TEST_F(open_flags, matter_to_an_ordinary_file)
 	ASSERT_LE(0, fd);
 	pattern(b, 1, 0, 200);
 	ASSERT_EQ(200, write(fd, b, 200));
-	EXPECT_EQ(seekable ? 0 : -1, lseek(fd, 0, SEEK_SET));
-	if (seekable) {
-		EXPECT_TRUE(got(fd, 1, 0, 100));
-		EXPECT_TRUE(got(fd, 1, 100, 100));
-		/* from the cache, or each time from the server */
-		EXPECT_EQ(cached ? 1 : 2, self->s->count[FUSE_READ]);
-	}
+	EXPECT_EQ(0, lseek(fd, 0, SEEK_SET));
+	EXPECT_TRUE(got(fd, 1, 0, 100));
+	EXPECT_TRUE(got(fd, 1, 100, 100));
+	/* from the cache, or each time from the server */
+	EXPECT_EQ(cached ? 1 : 2, self->s->count[FUSE_READ]);
 	close(fd);
 	EXPECT_EQ(variant->flags & FOPEN_NOFLUSH ? 0 : 1,
 		  self->s->count[FUSE_FLUSH]);
@@ -1871,6 +1860,30 @@ FIXTURE_SETUP(own)
 FIXTURE_TEARDOWN(own)
 {
 	rs_free(self->s);
+}
+
+TEST_F(own, FOPEN_NONSEEKABLE_and_FOPEN_STREAM_take_the_position_away)
+{
+	static const uint32_t flags[] = { FOPEN_NONSEEKABLE, FOPEN_STREAM };
+	char b[100] = {};
+
+	add_mapped(self->s, "f", 0, OFF, SIZE);
+	ASSERT_EQ(0, start_server(self->s));
+	for (int i = 0; i < 2; i++) {
+		int fd;
+
+		self->s->open_flags = flags[i];
+		fd = open_in(self->s, "f", O_RDWR);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(100, write(fd, b, 100));
+		EXPECT_EQ(100, read(fd, b, 100));
+		EXPECT_EQ(-1, pread(fd, b, 100, 0));
+		EXPECT_EQ(ESPIPE, errno);
+		EXPECT_EQ(-1, lseek(fd, 0, SEEK_SET));
+		EXPECT_EQ(ESPIPE, errno);
+		close(fd);
+	}
+	EXPECT_EQ(0, self->s->count[FUSE_READ] + self->s->count[FUSE_WRITE]);
 }
 
 TEST_F(own, truncate_of_a_file_that_was_never_open_gets_its_map_first)
