@@ -362,6 +362,14 @@ static pid_t fork_with_files(void)
 	return syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 }
 
+/* The server is not asked for attributes that a write might take away */
+TEST_F_TIMEOUT(server, ends_and_the_first_write_to_a_file_asks_nobody, 10)
+{
+	ASSERT_EQ(0, variant->end(self->s, self->conn));
+	EXPECT_TRUE(put(self->fresh, 3, PG, 100));
+	EXPECT_TRUE(got(self->fresh, 3, PG, 100));
+}
+
 TEST_F_TIMEOUT(server, ends_and_a_position_asks_nobody, 10)
 {
 	uint32_t before = 0, after = 0;
