@@ -257,6 +257,8 @@ static void push_dev(struct raw_server *s, struct rs_dev *d)
 
 /* Requests */
 
+__thread struct rs_ring_call *rs_ring_call;
+
 int rs_reply(struct raw_server *s, uint64_t unique, int error,
 	     const void *arg, size_t len)
 {
@@ -269,6 +271,18 @@ int rs_reply(struct raw_server *s, uint64_t unique, int error,
 		{ &oh, sizeof(oh) },
 		{ (void *)arg, len },
 	};
+	struct rs_ring_call *call = rs_ring_call;
+
+	if (call && unique == call->unique) {
+		if (len > call->room)
+			return -EINVAL;
+		if (len)
+			memcpy(call->payload, arg, len);
+		call->len = len;
+		call->error = error;
+		call->replied = true;
+		return 0;
+	}
 
 	/* ENOENT: the request was aborted meanwhile */
 	return writev(s->fd, iov, len ? 2 : 1) < 0 ? -errno : 0;
@@ -333,7 +347,8 @@ static int do_init(struct raw_server *s, const struct fuse_in_header *ih,
 		       sizeof(s->offered_kinds));
 	}
 	s->offered = flags;
-	flags &= s->want | FUSE_BIG_WRITES | FUSE_INIT_EXT;
+	flags &= s->want | FUSE_BIG_WRITES | FUSE_INIT_EXT |
+		 (s->uring ? FUSE_OVER_IO_URING : 0);
 	out.flags = flags;
 	out.flags2 = flags >> 32;
 	if (flags & FUSE_PASSTHROUGH)
@@ -345,6 +360,8 @@ static int do_init(struct raw_server *s, const struct fuse_in_header *ih,
 	ret = rs_reply(s, ih->unique, 0, &out, sizeof(out));
 
 	/* The kernel has looked at the reply when the write returns */
+	if (flags & FUSE_OVER_IO_URING)
+		s->nqueues = s->uring(s);
 	for (int i = 0; i < s->ndev; i++)
 		if (s->dev[i].how == RS_PUSH_AT_INIT)
 			push_dev(s, &s->dev[i]);
@@ -668,12 +685,28 @@ static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 	}
 }
 
+void rs_handle(struct raw_server *s, const struct fuse_in_header *ih,
+	       const void *arg)
+{
+	int ret;
+
+	__atomic_add_fetch(&s->count[ih->opcode < RS_NOPCODES ?
+				     ih->opcode : 0], 1, __ATOMIC_RELAXED);
+	ret = s->hook ? s->hook(s, ih, arg) : 0;
+	if (!ret) {
+		pthread_mutex_lock(&s->lock);
+		ret = dispatch(s, ih, arg);
+		pthread_mutex_unlock(&s->lock);
+	}
+	if (ret < 0)
+		rs_reply(s, ih->unique, ret, NULL, 0);
+}
+
 static void *serve(void *arg)
 {
 	struct raw_server *s = arg;
 	char *buf = malloc(BUF_SIZE);
 	struct fuse_in_header *ih = (void *)buf;
-	int ret;
 
 	while (buf) {
 		ssize_t n = read(s->fd, buf, BUF_SIZE);
@@ -683,17 +716,7 @@ static void *serve(void *arg)
 			continue;
 		if (n < (ssize_t)sizeof(*ih))
 			break;		/* unmounted */
-		__atomic_add_fetch(&s->count[ih->opcode < RS_NOPCODES ?
-					     ih->opcode : 0], 1,
-				   __ATOMIC_RELAXED);
-		ret = s->hook ? s->hook(s, ih, ih + 1) : 0;
-		if (!ret) {
-			pthread_mutex_lock(&s->lock);
-			ret = dispatch(s, ih, ih + 1);
-			pthread_mutex_unlock(&s->lock);
-		}
-		if (ret < 0)
-			rs_reply(s, ih->unique, ret, NULL, 0);
+		rs_handle(s, ih, ih + 1);
 	}
 	free(buf);
 	return NULL;

@@ -26,6 +26,9 @@
 					     struct fuse_daxdev_map)
 #define FUSE_DEV_IOC_BACKING_CLOSE	_IOW(FUSE_DEV_IOC_MAGIC, 2, uint32_t)
 #endif
+#ifndef FUSE_OVER_IO_URING
+#define FUSE_OVER_IO_URING		(1ULL << 41)
+#endif
 /* A kernel's own header has the member itself */
 #ifndef FUSE_INIT_IN_FMAP_KINDS
 #define FUSE_INIT_IN_FMAP_KINDS		offsetof(struct fuse_init_in, fmap_kinds)
@@ -113,6 +116,7 @@ struct raw_server {
 	int nthreads;
 	bool outlive;		/* the server outlives the process that forks */
 	rs_hook hook;
+	int (*uring)(struct raw_server *s);	/* rs_uring: by io_uring, too */
 	/* May change while the server runs */
 	uint32_t open_flags;	/* FOPEN_*, for every file */
 	int32_t backing_id;	/* for FOPEN_PASSTHROUGH */
@@ -130,6 +134,8 @@ struct raw_server {
 	uint64_t offered;	/* INIT flags of the kernel */
 	uint32_t offered_kinds;
 	uint32_t count[RS_NOPCODES];	/* requests by opcode; 0: others */
+	uint32_t ring_count[RS_NOPCODES];	/* those over io_uring */
+	int nqueues;		/* io_uring queues, or -errno */
 	uint64_t fmap_last_offset;	/* of the last GET_FMAP */
 	uint32_t fmap_last_size;
 	uint32_t fmap_first_size;	/* room in the last one at offset 0 */
@@ -169,6 +175,29 @@ uint64_t rs_ino(const struct raw_server *s, const struct rs_node *n);
 /* Register or drop a device through the calling process's own /dev/fuse fd */
 int rs_daxdev_open(int fuse_fd, int fd, uint64_t index, uint32_t flags);
 int rs_daxdev_close(int fuse_fd, uint32_t index);
+
+/*
+ * For raw_server.uring, from raw_server_uring.c: registers a queue for each
+ * possible CPU, with a thread that serves it. Returns their number or -errno.
+ * The module parameter enable_uring must have been on at the mount.
+ */
+int rs_uring(struct raw_server *s);
+
+/* Where the reply goes to a request that this thread has from an io_uring */
+struct rs_ring_call {
+	uint64_t unique;
+	void *payload;
+	size_t room;
+	bool replied;
+	int error;
+	size_t len;
+};
+
+extern __thread struct rs_ring_call *rs_ring_call;
+
+/* Answer a request that has arrived */
+void rs_handle(struct raw_server *s, const struct fuse_in_header *ih,
+	       const void *arg);
 
 /* A reply of any kind, or a notification (unique 0, error is its code) */
 int rs_reply(struct raw_server *s, uint64_t unique, int error,
