@@ -7,43 +7,7 @@
  * fsdev driver of at least 80 MiB; overwrites it.
  */
 #include "fmap_test.h"
-
-#define ENABLE		"/sys/module/fuse/parameters/enable_uring"
-
-static char was_enabled;
-
-static const char *enable_uring(void)
-{
-	int fd = open(ENABLE, O_RDWR | O_CLOEXEC);
-	const char *why = NULL;
-
-	if (fd < 0)
-		return "kernel without FUSE_IO_URING";
-	if (read(fd, &was_enabled, 1) != 1 || write(fd, "Y", 1) != 1)
-		why = "enable_uring can't be set";
-	close(fd);
-	return why;
-}
-
-static void restore_uring(void)
-{
-	char value[2] = { was_enabled };
-
-	if (was_enabled)
-		write_file(ENABLE, value);
-}
-
-/* Start and see that all requests from now on go over io_uring */
-static int start_ring(struct raw_server *s)
-{
-	int ret;
-
-	s->uring = rs_uring;
-	ret = start_server(s);
-	if (ret)
-		return ret;
-	return s->nqueues > 0 ? 0 : s->nqueues ? s->nqueues : -EOPNOTSUPP;
-}
+#include "fmap_uring.h"
 
 static struct rs_node *add_mapped(struct raw_server *s, const char *name,
 				  uint64_t off, uint64_t size)

@@ -1,0 +1,975 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAX file maps of FUSE, many and large: a map of a million extents, 64
+ * devices, 100 000 files open, many first openers of one file.
+ *
+ * Which page of which device holds which page of a file is a table here. It is
+ * compared with the devices as another mount shows them, where one file lies
+ * over each whole device: pages get a stamp through the one and are looked at
+ * through the other.
+ *
+ * Needs root, /dev/fuse, a memory cgroup, and DAX devices bound to the fsdev
+ * driver, which are overwritten: 8 GiB together for the million extents; for
+ * the 64 devices some that can be divided, such as CXL memory. Sizes can be
+ * changed by the environment: FMAP_LARGE_EXTENTS, FMAP_LARGE_FILES.
+ */
+#include <dirent.h>
+#include <time.h>
+
+#include "fmap_test.h"
+#include "fmap_uring.h"
+
+#define MAX_DEVS	256
+#define PIECES		16		/* of one device that is divided */
+#define STAMP		64UL		/* bytes at each end of a page */
+#define BUS		"/sys/bus/dax/"
+#define CGROUP		"/sys/fs/cgroup"
+
+static struct {
+	char name[32];
+	uint64_t first, pages;	/* numbers of pages go on from device to device */
+} dev[MAX_DEVS];
+static int ndevs;
+static uint64_t npages;
+
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t limit)
+{
+	/* xorshift64: the same numbers in each run */
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state % limit;
+}
+
+static unsigned long from_env(const char *name, unsigned long value)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoul(text, NULL, 0) : value;
+}
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
+}
+
+static uint64_t read_number(const char *path)
+{
+	unsigned long long n = 0;
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu", &n) != 1)
+		n = 0;
+	fclose(f);
+	return n;
+}
+
+/* All devices bound to fsdev, however small */
+static void find_devs(void)
+{
+	DIR *d = opendir(BUS "drivers/fsdev_dax");
+	char path[PATH_MAX];
+	struct dirent *de;
+
+	ndevs = 0;
+	npages = 0;
+	while (d && (de = readdir(d)) && ndevs < MAX_DEVS) {
+		if (strncmp(de->d_name, "dax", 3))
+			continue;
+		snprintf(dev[ndevs].name, sizeof(dev[0].name), "%.31s",
+			 de->d_name);
+		snprintf(path, sizeof(path), BUS "devices/%.31s/size",
+			 de->d_name);
+		dev[ndevs].pages = read_number(path) / PG;
+		dev[ndevs].first = npages;
+		npages += dev[ndevs].pages;
+		ndevs++;
+	}
+	if (d)
+		closedir(d);
+}
+
+static int dev_of(uint64_t page)
+{
+	int i = 0;
+
+	while (page >= dev[i].first + dev[i].pages)
+		i++;
+	return i;
+}
+
+static void add_extent(struct rs_map *m, uint64_t page, uint64_t pages)
+{
+	int i = dev_of(page);
+
+	rs_map_extent(m, i, (page - dev[i].first) * PG, pages * PG);
+}
+
+/* Start a server, over io_uring or not, and give it all devices */
+static int start_with_devs(struct raw_server *s, bool ring)
+{
+	int ret = ring ? start_ring(s) : start_server(s);
+	char path[64];
+	int fd;
+
+	for (int i = 0; !ret && i < ndevs; i++) {
+		snprintf(path, sizeof(path), "/dev/%s", dev[i].name);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		ret = rs_daxdev_open(s->fd, fd, i, 0);
+		ret = ret > 0 ? 0 : ret ? ret : -EPROTO;
+		close(fd);
+	}
+	return ret;
+}
+
+/* Stamp pages of the devices at both ends */
+static bool stamp_pages(const uint32_t *page, int count, uint64_t seed)
+{
+	struct raw_server *s = rs_new();
+	int fd[MAX_DEVS];
+	bool ok;
+
+	for (int i = 0; i < ndevs; i++) {
+		struct rs_node *n;
+		struct rs_map m;
+		char name[16];
+
+		snprintf(name, sizeof(name), "%d", i);
+		n = rs_add_file(s, FUSE_ROOT_ID, name);
+		rs_map_init(&m, FUSE_FMAP_EXTENTS, dev[i].pages * PG);
+		rs_map_extent(&m, i, 0, dev[i].pages * PG);
+		rs_set_map(s, n, &m);
+		fd[i] = -1;
+	}
+	ok = !start_with_devs(s, false);
+	for (int i = 0; ok && i < count; i++) {
+		int d = dev_of(page[i]);
+		uint64_t pos = (page[i] - dev[d].first) * PG;
+		char b[STAMP], name[16];
+
+		snprintf(name, sizeof(name), "%d", d);
+		if (fd[d] < 0)
+			fd[d] = open_in(s, name, O_RDWR);
+		pattern(b, seed, page[i] * PG, STAMP);
+		ok &= pwrite(fd[d], b, STAMP, pos) == STAMP;
+		pattern(b, seed, (page[i] + 1) * PG - STAMP, STAMP);
+		ok &= pwrite(fd[d], b, STAMP, pos + PG - STAMP) == STAMP;
+	}
+	for (int i = 0; i < ndevs; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	ok &= !rs_unmount(s);
+	rs_free(s);
+	return ok;
+}
+
+/* Whether a file is just that page */
+static bool is_stamped(int fd, uint64_t page, uint64_t seed)
+{
+	char b[PG];
+
+	return pread(fd, b, PG, 0) == PG &&
+	       is_pattern(b, seed, page * PG, STAMP) &&
+	       is_pattern(b + PG - STAMP, seed, (page + 1) * PG - STAMP, STAMP);
+}
+
+/* Memory */
+
+static char cgroup[64];
+
+static const char *make_cgroup(void)
+{
+	write_file(CGROUP "/cgroup.subtree_control", "+memory");
+	snprintf(cgroup, sizeof(cgroup), CGROUP "/fmap-%d", getpid());
+	if (mkdir(cgroup, 0755))
+		return "no cgroup2";
+	return NULL;
+}
+
+static void remove_cgroup(void)
+{
+	if (!cgroup[0])
+		return;
+	write_file(CGROUP "/cgroup.procs", "0");
+	rmdir(cgroup);
+	cgroup[0] = 0;
+}
+
+static int join_cgroup(void)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
+	return write_file(path, "0");
+}
+
+/* The number after a word at the beginning of a line */
+static int64_t find_number(const char *path, const char *word)
+{
+	char line[256];
+	FILE *f = fopen(path, "r");
+	int64_t n = -1;
+
+	while (f && n < 0 && fgets(line, sizeof(line), f))
+		if (!strncmp(line, word, strlen(word)))
+			n = strtoll(line + strlen(word), NULL, 0);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Bytes of kernel memory charged to the test */
+static int64_t charged(void)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/memory.stat", cgroup);
+	return find_number(path, "kernel ");
+}
+
+/* Bytes that the kernel has allocated in all, charged or not */
+static int64_t allocated(void)
+{
+	return 1024 * (find_number("/proc/meminfo", "Slab:") +
+		       find_number("/proc/meminfo", "VmallocUsed:"));
+}
+
+/* Wait until what is freed with delay is free: no more than @limit allocated */
+static int64_t allocated_at_most(int64_t limit)
+{
+	int64_t n;
+
+	for (int i = 0; i < 50; i++) {
+		n = allocated();
+		if (n <= limit)
+			break;
+		usleep(100000);
+	}
+	return n;
+}
+
+/* A million extents */
+
+enum layout { EQUAL, UNEQUAL, FRAGMENTED };
+
+FIXTURE(million) {
+	struct raw_server *s;
+	uint32_t count;
+	uint32_t *page;		/* of each extent, the first one */
+	uint32_t *start;	/* in the file, in pages; one more: the end */
+};
+
+FIXTURE_VARIANT(million) {
+	enum layout layout;
+	bool ring;
+};
+
+FIXTURE_VARIANT_ADD(million, equal_extents) {
+	.layout = EQUAL,
+};
+
+FIXTURE_VARIANT_ADD(million, unequal_extents) {
+	.layout = UNEQUAL,
+};
+
+FIXTURE_VARIANT_ADD(million, fragments_over_io_uring) {
+	.layout = FRAGMENTED, .ring = true,
+};
+
+/*
+ * Extents in the order of the devices: each page; one page or two; every second
+ * page. Returns how many there are.
+ */
+static uint32_t lay_out(enum layout layout, uint32_t count, uint32_t *page,
+			uint32_t *pages)
+{
+	uint32_t n = 0, len;
+	int d = 0;
+
+	for (uint64_t p = 0; n < count; p += layout == FRAGMENTED ? 2 : len) {
+		len = layout == UNEQUAL ? 1 + random_below(2) : 1;
+		while (d < ndevs && p + len > dev[d].first + dev[d].pages)
+			p = dev[++d].first;
+		if (d == ndevs)
+			break;
+		page[n] = p;
+		pages[n++] = len;
+	}
+	return n;
+}
+
+FIXTURE_SETUP(million)
+{
+	uint32_t count = from_env("FMAP_LARGE_EXTENTS", 1000000), *pages;
+	const char *why = sandbox(1);
+
+	if (!why)
+		why = make_cgroup();
+	if (!why && variant->ring)
+		why = enable_uring();
+	if (why)
+		SKIP(return, "%s", why);
+	random_state = 88172645463325252UL;
+	find_devs();
+	self->page = calloc(count, sizeof(*self->page));
+	self->start = calloc(count + 1, sizeof(*self->start));
+	pages = calloc(count, sizeof(*pages));
+	ASSERT_TRUE(self->page && self->start && pages);
+	self->count = lay_out(variant->layout, count, self->page, pages);
+	if (self->count < count)
+		SKIP(return, "%u extents in %lu MiB of DAX devices, not %u",
+		     self->count, npages * PG / MB, count);
+	/*
+	 * In the file they are in disorder. Equal ones keep a distance: two
+	 * that follow each other here and there would become one larger one.
+	 */
+	for (uint32_t i = 0; i < count - 1; i++) {
+		uint32_t j = i + random_below(count - i), p = self->page[j];
+		uint32_t n = pages[j];
+
+		self->page[j] = self->page[i];
+		self->page[i] = p;
+		pages[j] = pages[i];
+		pages[i] = n;
+		if (variant->layout == EQUAL && i &&
+		    p == self->page[i - 1] + 1)
+			i--;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		self->start[i + 1] = self->start[i] + pages[i];
+	free(pages);
+	self->s = rs_new();
+	ASSERT_NE(NULL, self->s);
+}
+
+FIXTURE_TEARDOWN(million)
+{
+	rs_free(self->s);
+	restore_uring();
+	remove_cgroup();
+}
+
+#define SAMPLES		250
+
+/* The end of extent @i and the beginning of the one after it */
+static bool meet(int fd, const uint32_t *page, const uint32_t *start, uint32_t i,
+		 uint64_t seed)
+{
+	uint64_t last = page[i] + start[i + 1] - start[i];
+	char b[2 * STAMP];
+
+	return pread(fd, b, 2 * STAMP, start[i + 1] * PG - STAMP) ==
+		2 * STAMP &&
+	       is_pattern(b, seed, last * PG - STAMP, STAMP) &&
+	       is_pattern(b + STAMP, seed, page[i + 1] * PG, STAMP);
+}
+
+/* The best of several means, in ns: other work of the machine only adds */
+static uint64_t time_of_pread(int fd, off_t pos)
+{
+	uint64_t best = UINT64_MAX, t;
+	char b[64];
+
+	for (int i = 0; i < 20; i++) {
+		t = now();
+		for (int j = 0; j < 100; j++)
+			if (pread(fd, b, sizeof(b), pos) != sizeof(b))
+				return 0;
+		t = (now() - t) / 100;
+		if (t < best)
+			best = t;
+	}
+	return best;
+}
+
+static uint64_t time_of_fault(int fd, off_t pos)
+{
+	volatile char *p = mmap(NULL, PG, PROT_READ, MAP_SHARED, fd, pos);
+	uint64_t best = UINT64_MAX, t;
+
+	if (p == MAP_FAILED)
+		return 0;
+	for (int i = 0; i < 20; i++) {
+		t = now();
+		for (int j = 0; j < 100; j++) {
+			madvise((void *)p, PG, MADV_DONTNEED);
+			(void)*p;
+		}
+		t = (now() - t) / 100;
+		if (t < best)
+			best = t;
+	}
+	munmap((void *)p, PG);
+	return best;
+}
+
+TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, 110)
+{
+	uint32_t *page = self->page, *start = self->start, count = self->count;
+	uint64_t seed = 100 + variant->layout, t, first, last;
+	uint32_t at[SAMPLES], stamped[4 * SAMPLES];
+	int64_t before, taken, taken_charged;
+	struct raw_server *s = self->s;
+	struct rs_map m;
+	int n = 0, fd;
+	uint32_t low;
+	char *p;
+
+	/* Samples: extents in whose neighbourhood to look */
+	for (int i = 0; i < SAMPLES; i++) {
+		at[i] = i == 0 ? 0 : i == 1 ? count / 2 : i == 2 ? count - 2 :
+			random_below(count - 1);
+		stamped[n++] = page[at[i]];
+		stamped[n++] = page[at[i]] + start[at[i] + 1] - start[at[i]] - 1;
+		stamped[n++] = page[at[i] + 1];
+		stamped[n++] = page[at[i] + 1] + start[at[i] + 2] -
+			       start[at[i] + 1] - 1;
+	}
+	ASSERT_TRUE(stamp_pages(stamped, n, seed));
+
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, start[count] * PG);
+	for (uint32_t i = 0; i < count; i++)
+		add_extent(&m, page[i], start[i + 1] - start[i]);
+	rs_set_map(s, rs_add_file(s, FUSE_ROOT_ID, "f"), &m);
+
+	before = allocated();
+	ASSERT_EQ(0, start_with_devs(s, variant->ring));
+	ASSERT_EQ(0, join_cgroup());
+	taken_charged = charged();
+	t = now();
+	fd = open_in(s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	t = now() - t;
+	taken_charged = charged() - taken_charged;
+	taken = allocated() - before;
+	ksft_print_msg("%u extents on %d devices: opened in %lu ms, %u requests\n",
+		       count, ndevs, t / 1000000, s->count[FUSE_GET_FMAP]);
+	ksft_print_msg("bytes an extent: %.2f in all, %.2f charged to the opener\n",
+		       (double)taken / count, (double)taken_charged / count);
+	EXPECT_LE(taken, 32L * count);
+	/* The map itself at least is in the account */
+	EXPECT_LE(8L * count, taken_charged);
+	if (variant->ring)
+		EXPECT_EQ(s->count[FUSE_GET_FMAP],
+			  s->ring_count[FUSE_GET_FMAP]);
+
+	/* Everything is where the table says */
+	p = mmap(NULL, start[count] * PG, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	for (int i = 0; i < SAMPLES; i++) {
+		uint64_t pos = start[at[i]] * PG;
+
+		EXPECT_TRUE(meet(fd, page, start, at[i], seed));
+		EXPECT_TRUE(is_pattern(p + pos, seed, page[at[i]] * PG, STAMP));
+	}
+	EXPECT_TRUE(is_pattern(p + start[count] * PG - STAMP, seed,
+			       (page[count - 1] + start[count] -
+				start[count - 1]) * PG - STAMP, STAMP));
+	munmap(p, start[count] * PG);
+
+	/*
+	 * The way to the last extent is not much longer than to the first. Both
+	 * on one device: emulated CXL memory is much slower than an NVDIMM.
+	 */
+	for (low = 0; dev_of(page[low]) != dev_of(page[count - 1]); low++)
+		;
+	first = time_of_pread(fd, start[low] * PG);
+	last = time_of_pread(fd, start[count - 1] * PG);
+	ksft_print_msg("pread: %lu ns in extent %u, %lu in the last\n", first,
+		       low, last);
+	EXPECT_NE(0, first);
+	EXPECT_GT(3 * first, last);
+	first = time_of_fault(fd, start[low] * PG);
+	last = time_of_fault(fd, start[count - 1] * PG);
+	ksft_print_msg("fault: %lu ns in extent %u, %lu in the last\n", first,
+		       low, last);
+	EXPECT_NE(0, first);
+	EXPECT_GT(3 * first, last);
+
+	close(fd);
+	t = now();
+	ASSERT_EQ(0, rs_unmount(s));
+	ksft_print_msg("unmounted in %lu ms\n", (now() - t) / 1000000);
+	/* and nothing of it is left */
+	EXPECT_GT(before + 2 * (int64_t)MB,
+		  allocated_at_most(before + 2 * (int64_t)MB));
+}
+
+/* 64 devices */
+
+static int driver_do(const char *what, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), BUS "drivers/fsdev_dax/%s", what);
+	return write_file(path, name);
+}
+
+static int set_size(const char *name, uint64_t size)
+{
+	char path[PATH_MAX], text[32];
+
+	snprintf(path, sizeof(path), BUS "devices/%s/size", name);
+	snprintf(text, sizeof(text), "%lu", size);
+	return write_file(path, text);
+}
+
+/* A file of the region that the device is from */
+static void region_path(char *path, const char *name, const char *file)
+{
+	snprintf(path, PATH_MAX, BUS "devices/%.31s/../dax_region/%s", name,
+		 file);
+}
+
+/* Make each device that can be divided into PIECES; 0 or -errno */
+static int divide_devs(void)
+{
+	char path[PATH_MAX], piece[32];
+	int whole = ndevs, ret = 0;
+
+	for (int i = 0; !ret && i < whole; i++) {
+		const char *name = dev[i].name;
+		uint64_t size = dev[i].pages * PG / PIECES & ~(2 * MB - 1);
+
+		region_path(path, name, "create");
+		if (!size || access(path, F_OK))
+			continue;
+		ret = driver_do("unbind", name);
+		if (!ret)
+			ret = set_size(name, size);
+		if (!ret)
+			ret = driver_do("bind", name);
+		for (int j = 1; !ret && j < PIECES; j++) {
+			FILE *f;
+
+			region_path(path, name, "create");
+			ret = write_file(path, "1");
+			region_path(path, name, "seed");
+			f = fopen(path, "r");
+			if (!f || fscanf(f, "%31s", piece) != 1)
+				ret = -ENODEV;
+			if (f)
+				fclose(f);
+			if (!ret)
+				ret = set_size(piece, size);
+			if (!ret)
+				ret = driver_do("new_id", piece);
+		}
+	}
+	find_devs();
+	return ret;
+}
+
+/* What is there goes back into one device a region, whatever was done to it */
+static int join_devs(void)
+{
+	char path[PATH_MAX];
+	int ret = 0;
+
+	find_devs();
+	for (int i = 0; i < ndevs; i++) {
+		const char *name = dev[i].name, *dot = strchr(name, '.');
+
+		region_path(path, name, "delete");
+		if (!dot || !strcmp(dot, ".0") || access(path, F_OK))
+			continue;
+		ret |= driver_do("unbind", name);
+		ret |= driver_do("remove_id", name);
+		ret |= set_size(name, 0);
+		ret |= write_file(path, name);
+	}
+	for (int i = 0; i < ndevs; i++) {
+		const char *name = dev[i].name, *dot = strchr(name, '.');
+		uint64_t size;
+
+		region_path(path, name, "create");
+		if (!dot || strcmp(dot, ".0") || access(path, F_OK))
+			continue;
+		region_path(path, name, "size");
+		size = read_number(path);
+		if (size == dev[i].pages * PG)
+			continue;
+		ret |= driver_do("unbind", name);
+		ret |= set_size(name, size);
+		ret |= driver_do("bind", name);
+	}
+	return ret;
+}
+
+FIXTURE(devices) {
+	struct raw_server *s;
+};
+
+FIXTURE_SETUP(devices)
+{
+	const char *why = sandbox(1);
+
+	if (why)
+		SKIP(return, "%s", why);
+	/* in case that a run before was killed */
+	ASSERT_EQ(0, join_devs());
+	find_devs();
+	ASSERT_EQ(0, divide_devs());
+	if (ndevs < 64)
+		SKIP(return, "%d DAX devices, and none to make more of", ndevs);
+	ksft_print_msg("%d devices\n", ndevs);
+	self->s = rs_new();
+	ASSERT_NE(NULL, self->s);
+}
+
+FIXTURE_TEARDOWN(devices)
+{
+	rs_free(self->s);
+	EXPECT_EQ(0, join_devs());
+}
+
+/* Indexes as a server may choose them */
+static uint32_t odd_index(int i)
+{
+	return i * 2654435761U + 12345;
+}
+
+/* Answers GET_DAXDEV with the names of all devices */
+static int name_devs(struct raw_server *s, const struct fuse_in_header *ih,
+		     const void *arg)
+{
+	const struct fuse_get_daxdev_in *in = arg;
+	struct fuse_daxdev_out out = { .index = in->index };
+
+	if (ih->opcode != FUSE_GET_DAXDEV)
+		return 0;
+	for (int i = 0; i < ndevs; i++) {
+		if (odd_index(i) != in->index)
+			continue;
+		strcpy(out.name, dev[i].name);
+		rs_reply(s, ih->unique, 0, &out, sizeof(out));
+		return 1;
+	}
+	return -ENODEV;
+}
+
+TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, 60)
+{
+	struct raw_server *s = self->s;
+	uint64_t chunk = 64 * KB, rows = 3, size = ndevs * rows * chunk - 1000;
+	struct rs_node *f;
+	struct rs_map m;
+	char name[16];
+	int fd;
+
+	for (int i = 0; i < ndevs; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		f = rs_add_file(s, FUSE_ROOT_ID, name);
+		rs_map_init(&m, FUSE_FMAP_EXTENTS, rows * chunk);
+		rs_map_extent(&m, odd_index(i), MB, rows * chunk);
+		rs_set_map(s, f, &m);
+	}
+	s->hook = name_devs;
+	ASSERT_EQ(0, start_server(s));
+	for (int i = 0; i < ndevs; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		fd = open_in(s, name, O_RDWR);
+		ASSERT_LE(0, fd);
+		for (uint64_t row = 0; row < rows; row++) {
+			EXPECT_TRUE(put(fd, i, row * chunk, STAMP));
+			EXPECT_TRUE(put(fd, i, row * chunk + chunk - 2000,
+					2000));
+		}
+		close(fd);
+	}
+	EXPECT_EQ(ndevs, s->count[FUSE_GET_DAXDEV]);
+	EXPECT_EQ(0, rs_unmount(s));
+	rs_free(s);
+
+	/* Strip i has what file i had */
+	self->s = s = rs_new();
+	ASSERT_NE(NULL, s);
+	f = rs_add_file(s, FUSE_ROOT_ID, "all");
+	rs_map_init(&m, FUSE_FMAP_STRIPED, size);
+	rs_map_stripe(&m, ndevs, chunk, size);
+	for (int i = 0; i < ndevs; i++)
+		rs_map_strip(&m, odd_index(i), MB, rows * chunk);
+	rs_set_map(s, f, &m);
+	s->hook = name_devs;
+	ASSERT_EQ(0, start_server(s));
+	fd = open_in(s, "all", O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(ndevs, s->count[FUSE_GET_DAXDEV]);
+	for (uint64_t c = 0; c < ndevs * rows; c++) {
+		uint64_t in_file = c / ndevs * chunk;
+		char b[1000];
+
+		EXPECT_EQ(STAMP, pread(fd, b, STAMP, c * chunk));
+		EXPECT_TRUE(is_pattern(b, c % ndevs, in_file, STAMP));
+		EXPECT_EQ(1000, pread(fd, b, 1000, (c + 1) * chunk - 2000));
+		EXPECT_TRUE(is_pattern(b, c % ndevs, in_file + chunk - 2000,
+				       1000));
+	}
+	close(fd);
+}
+
+/* Many files */
+
+#define FIRST_NODE	1000000
+
+static uint32_t nfiles;
+
+/* Each file has a page, all over the devices */
+static uint64_t page_of_file(uint32_t n)
+{
+	return n * (npages / nfiles);
+}
+
+static void fill_file(uint32_t n, struct fuse_attr *a)
+{
+	a->ino = FIRST_NODE + n;
+	a->mode = S_IFREG | 0644;
+	a->nlink = 1;
+	a->size = PG;
+	a->blksize = PG;
+}
+
+/* A directory of files by number; no table of them is needed */
+static int serve_files(struct raw_server *s, const struct fuse_in_header *ih,
+		       const void *arg)
+{
+	uint32_t n = ih->nodeid - FIRST_NODE;
+	struct fuse_entry_out entry = { .entry_valid = 3600, .attr_valid = 3600 };
+	struct fuse_attr_out attr = { .attr_valid = 3600 };
+	struct fuse_open_out open = {};
+	struct rs_map m;
+
+	if (ih->opcode == FUSE_LOOKUP)
+		n = strtoul(arg, NULL, 10);
+	else if (ih->nodeid < FIRST_NODE)
+		return 0;
+	if (n >= nfiles)
+		return -ENOENT;
+	switch (ih->opcode) {
+	case FUSE_LOOKUP:
+		entry.nodeid = FIRST_NODE + n;
+		fill_file(n, &entry.attr);
+		rs_reply(s, ih->unique, 0, &entry, sizeof(entry));
+		return 1;
+	case FUSE_GETATTR:
+		fill_file(n, &attr.attr);
+		rs_reply(s, ih->unique, 0, &attr, sizeof(attr));
+		return 1;
+	case FUSE_OPEN:
+		rs_reply(s, ih->unique, 0, &open, sizeof(open));
+		return 1;
+	case FUSE_GET_FMAP:
+		rs_map_init(&m, FUSE_FMAP_EXTENTS, PG);
+		add_extent(&m, page_of_file(n), 1);
+		rs_reply(s, ih->unique, 0, m.b, m.len);
+		rs_map_free(&m);
+		return 1;
+	}
+	return 0;
+}
+
+/*
+ * One opener would mostly wait: there is always a request under way if there
+ * are many.
+ */
+#define OPENERS		32
+
+struct opener {
+	pthread_t thread;
+	struct raw_server *s;
+	uint32_t first, end;
+	int *fd;
+};
+
+static void *open_some(void *arg)
+{
+	struct opener *o = arg;
+	char name[16];
+
+	for (uint32_t i = o->first; i < o->end; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		o->fd[i] = open_in(o->s, name, O_RDWR);
+	}
+	return NULL;
+}
+
+FIXTURE(files) {
+	struct raw_server *s;
+	int *fd;
+};
+
+FIXTURE_SETUP(files)
+{
+	const char *why = sandbox(1);
+	struct rlimit limit;
+
+	if (!why)
+		why = make_cgroup();
+	if (why)
+		SKIP(return, "%s", why);
+	random_state = 88172645463325252UL;
+	find_devs();
+	nfiles = from_env("FMAP_LARGE_FILES", 100000);
+	if (npages < nfiles)
+		SKIP(return, "%lu pages in DAX devices, not %u", npages,
+		     nfiles);
+	limit.rlim_cur = limit.rlim_max = nfiles + 100;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+	self->fd = malloc(nfiles * sizeof(int));
+	self->s = rs_new();
+	ASSERT_TRUE(self->fd && self->s);
+}
+
+FIXTURE_TEARDOWN(files)
+{
+	rs_free(self->s);
+	remove_cgroup();
+}
+
+TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, 110)
+{
+	uint32_t sample[SAMPLES], page[SAMPLES];
+	struct raw_server *s = self->s;
+	struct opener opener[OPENERS];
+	int64_t before, taken;
+	uint64_t t;
+
+	for (int i = 0; i < SAMPLES; i++) {
+		sample[i] = i == 0 ? 0 : i == 1 ? nfiles - 1 :
+			    random_below(nfiles);
+		page[i] = page_of_file(sample[i]);
+	}
+	ASSERT_TRUE(stamp_pages(page, SAMPLES, 200));
+
+	s->want |= FUSE_PARALLEL_DIROPS;
+	s->hook = serve_files;
+	ASSERT_EQ(0, start_with_devs(s, false));
+	ASSERT_EQ(0, join_cgroup());
+	before = allocated();
+	taken = charged();
+	t = now();
+	for (int i = 0; i < OPENERS; i++) {
+		opener[i].s = s;
+		opener[i].first = (uint64_t)nfiles * i / OPENERS;
+		opener[i].end = (uint64_t)nfiles * (i + 1) / OPENERS;
+		opener[i].fd = self->fd;
+		ASSERT_EQ(0, pthread_create(&opener[i].thread, NULL, open_some,
+					    &opener[i]));
+	}
+	for (int i = 0; i < OPENERS; i++)
+		ASSERT_EQ(0, pthread_join(opener[i].thread, NULL));
+	t = now() - t;
+	for (uint32_t i = 0; i < nfiles; i++)
+		ASSERT_LE(0, self->fd[i]);
+	taken = charged() - taken;
+	ksft_print_msg("%u files opened in %lu ms; bytes for each: %.0f in all, %.0f charged to the opener\n",
+		       nfiles, t / 1000000,
+		       (double)(allocated() - before) / nfiles,
+		       (double)taken / nfiles);
+	EXPECT_EQ(nfiles, s->count[FUSE_GET_FMAP]);
+	/* Inode, dentry, open file and map */
+	EXPECT_GT(4096L * nfiles, allocated() - before);
+
+	for (int i = 0; i < SAMPLES; i++)
+		EXPECT_TRUE(is_stamped(self->fd[sample[i]], page[i], 200));
+	/* They need no server, neither now nor to be closed */
+	rs_kill(s);
+	for (int i = 0; i < SAMPLES; i++)
+		EXPECT_TRUE(is_stamped(self->fd[sample[i]], page[i], 200));
+	t = now();
+	for (uint32_t i = 0; i < nfiles; i++)
+		close(self->fd[i]);
+	ASSERT_EQ(0, umount2(s->mnt, 0));
+	ksft_print_msg("closed and unmounted in %lu ms\n",
+		       (now() - t) / 1000000);
+	EXPECT_GT(before + 10 * (int64_t)MB,
+		  allocated_at_most(before + 10 * (int64_t)MB));
+}
+
+/* Many first openers */
+
+#define FIRST_OPENERS	64
+
+static struct raw_server *opened;
+static pthread_barrier_t all_there;
+
+static void *open_f(void *arg)
+{
+	(void)arg;
+	pthread_barrier_wait(&all_there);
+	return (void *)(long)open_in(opened, "f", O_RDWR);
+}
+
+static int slow_fmap(struct raw_server *s, const struct fuse_in_header *ih,
+		     const void *arg)
+{
+	(void)s;
+	(void)arg;
+	if (ih->opcode == FUSE_GET_FMAP)
+		usleep(50000);
+	return 0;
+}
+
+FIXTURE(openers) {
+	struct raw_server *s;
+};
+
+FIXTURE_SETUP(openers)
+{
+	const char *why = sandbox(1);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->s = opened = new_server(1);
+	ASSERT_NE(NULL, self->s);
+}
+
+FIXTURE_TEARDOWN(openers)
+{
+	rs_free(self->s);
+}
+
+TEST_F(openers, of_one_file_fetch_its_map_once)
+{
+	struct rs_node *f = rs_add_file(self->s, FUSE_ROOT_ID, "f");
+	pthread_t thread[FIRST_OPENERS];
+	struct rs_map m;
+	int slices;
+
+	/* in four slices, so that there is time to ask twice */
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, 1000 * PG);
+	for (int i = 0; i < 1000; i++)
+		rs_map_extent(&m, 0, (999 - i) * PG, PG);
+	slices = 1 + (m.len - 8192 + 6999) / 7000;
+	rs_set_map(self->s, f, &m);
+	self->s->slice = 7000;
+	self->s->hook = slow_fmap;
+	self->s->nthreads = 8;
+	ASSERT_EQ(0, start_server(self->s));
+	ASSERT_EQ(0, pthread_barrier_init(&all_there, NULL, FIRST_OPENERS));
+	for (int i = 0; i < FIRST_OPENERS; i++)
+		ASSERT_EQ(0, pthread_create(&thread[i], NULL, open_f, NULL));
+	for (int i = 0; i < FIRST_OPENERS; i++) {
+		void *result;
+		int fd;
+
+		ASSERT_EQ(0, pthread_join(thread[i], &result));
+		fd = (long)result;
+		ASSERT_LE(0, fd);
+		EXPECT_TRUE(put(fd, i, i * PG, 100));
+		EXPECT_TRUE(got(fd, i, i * PG, 100));
+		close(fd);
+	}
+	EXPECT_EQ(FIRST_OPENERS, f->nopen);
+	EXPECT_EQ(1, f->nfmap);
+	EXPECT_EQ(slices, self->s->count[FUSE_GET_FMAP]);
+}
+
+TEST_HARNESS_MAIN
