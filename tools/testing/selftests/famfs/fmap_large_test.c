@@ -371,18 +371,24 @@ static bool meet(int fd, const uint32_t *page, const uint32_t *start, uint32_t i
 	       is_pattern(b + STAMP, seed, page[i + 1] * PG, STAMP);
 }
 
-/* The best of several means, in ns: other work of the machine only adds */
+/*
+ * The best of many short means, in ns: other work of the machine only adds,
+ * and seldom leaves none of them alone.
+ */
+#define ROUNDS		500
+#define BATCH		10
+
 static uint64_t time_of_pread(int fd, off_t pos)
 {
 	uint64_t best = UINT64_MAX, t;
 	char b[64];
 
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < ROUNDS; i++) {
 		t = now();
-		for (int j = 0; j < 100; j++)
+		for (int j = 0; j < BATCH; j++)
 			if (pread(fd, b, sizeof(b), pos) != sizeof(b))
 				return 0;
-		t = (now() - t) / 100;
+		t = (now() - t) / BATCH;
 		if (t < best)
 			best = t;
 	}
@@ -396,13 +402,13 @@ static uint64_t time_of_fault(int fd, off_t pos)
 
 	if (p == MAP_FAILED)
 		return 0;
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < ROUNDS; i++) {
 		t = now();
-		for (int j = 0; j < 100; j++) {
+		for (int j = 0; j < BATCH; j++) {
 			madvise((void *)p, PG, MADV_DONTNEED);
 			(void)*p;
 		}
-		t = (now() - t) / 100;
+		t = (now() - t) / BATCH;
 		if (t < best)
 			best = t;
 	}
