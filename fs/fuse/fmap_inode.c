@@ -10,6 +10,7 @@
 
 #include <linux/pagemap.h>
 #include <linux/ratelimit.h>
+#include <linux/security.h>
 #include <linux/sizes.h>
 
 /*
@@ -451,6 +452,18 @@ int fuse_fmap_load(struct inode *inode)
 	return err;
 }
 
+/*
+ * A write drops setuid, setgid and file capabilities. Only the server knows of
+ * the latter. It is asked now, since a write does not wait for it, and asked
+ * again at a write only if there are some.
+ */
+static void fuse_fmap_check_privs(struct inode *inode, struct file *file)
+{
+	if (!IS_NOSEC(inode) && !is_sxid(inode->i_mode) &&
+	    !security_inode_need_killpriv(file_dentry(file)))
+		inode_set_flags(inode, S_NOSEC, S_NOSEC);
+}
+
 /* A regular file is being opened; see fuse_finish_open() */
 int fuse_fmap_open(struct inode *inode, struct file *file)
 {
@@ -462,8 +475,11 @@ int fuse_fmap_open(struct inode *inode, struct file *file)
 		return err;
 
 	map = fuse_inode_fmap(inode);
-	if (map && map->readonly && (file->f_mode & FMODE_WRITE))
+	if (!map || !(file->f_mode & FMODE_WRITE))
+		return 0;
+	if (map->readonly)
 		return -EROFS;
+	fuse_fmap_check_privs(inode, file);
 	return 0;
 }
 

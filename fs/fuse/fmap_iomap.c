@@ -77,21 +77,6 @@ out:
 }
 
 /*
- * Drop setuid, setgid and file capabilities. The server is asked for the
- * latter, so remember if there was nothing to drop; an attribute refresh
- * forgets it again.
- */
-static int fuse_fmap_remove_privs(struct file *file)
-{
-	struct inode *inode = file_inode(file);
-	int err = file_remove_privs(file);
-
-	if (!err && !is_sxid(inode->i_mode))
-		inode_set_flags(inode, S_NOSEC, S_NOSEC);
-	return err;
-}
-
-/*
  * The size of the file is the map's. A write that starts before the end is cut
  * short there, one that starts behind is refused.
  */
@@ -122,7 +107,7 @@ ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	ret = -EAGAIN;
 	if ((iocb->ki_flags & IOCB_NOWAIT) && !IS_NOSEC(inode))
 		goto out;
-	ret = fuse_fmap_remove_privs(file);
+	ret = file_remove_privs(file);
 	if (ret)
 		goto out;
 	ret = file_update_time(file);
