@@ -8,7 +8,9 @@
  */
 #include "fmap.h"
 
+#include <kunit/visibility.h>
 #include <linux/align.h>
+#include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/limits.h>
 #include <linux/log2.h>
@@ -205,6 +207,7 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 
 	return NULL;
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_check);
 
 /* Walk the extents of a message that fuse_fmap_check() has accepted */
 void fuse_fmap_first(struct fuse_fmap_cursor *cur,
@@ -216,6 +219,7 @@ void fuse_fmap_first(struct fuse_fmap_cursor *cur,
 		.seg = -1,
 	};
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_first);
 
 /* The next extent, with cur->seg and cur->strip its numbers; false at the end */
 bool fuse_fmap_next(struct fuse_fmap_cursor *cur, struct fuse_fmap_extent *ext)
@@ -239,6 +243,7 @@ bool fuse_fmap_next(struct fuse_fmap_cursor *cur, struct fuse_fmap_extent *ext)
 	cur->strips_left--;
 	return fuse_fmap_take(msg, &cur->pos, ext, sizeof(*ext));
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_next);
 
 /*
  * Where in the sorted table the device with this index is, or where it would
@@ -259,6 +264,7 @@ unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 	}
 	return low;
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_find_dev);
 
 /* How much of the extent just returned the file uses, from its start, in bytes */
 u64 fuse_fmap_used(const struct fuse_fmap_cursor *cur,
@@ -268,6 +274,7 @@ u64 fuse_fmap_used(const struct fuse_fmap_cursor *cur,
 		return ext->len;
 	return fuse_fmap_strip_need(&cur->set, cur->strip);
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_used);
 
 /* Bytes that the map of a checked message takes, SIZE_MAX if too many */
 size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
@@ -279,6 +286,7 @@ size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
 	bytes = size_add(bytes, array_size(msg->nsets, sizeof(*map->sets)));
 	return size_add(bytes, array_size(msg->nstrips, sizeof(*map->strips)));
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_bytes);
 
 static void fuse_fmap_build_set(struct fuse_fmap_set *set,
 				const struct fuse_fmap_stripe *wire, u32 first)
@@ -375,6 +383,7 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 
 	return NULL;
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_build);
 
 /* The range of one strip of a set that covers @nbytes of the file */
 static void fuse_fmap_strip_range(const struct fuse_fmap *map,
@@ -427,6 +436,7 @@ bool fuse_fmap_next_range(const struct fuse_fmap *map,
 	}
 	return false;
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_next_range);
 
 static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)
 {
@@ -485,3 +495,4 @@ void fuse_fmap_resolve(const struct fuse_fmap *map, u64 pos,
 			((row * set->chunk_pages) << PAGE_SHIFT) + in_chunk;
 	range->len = min(len, ((u64)set->chunk_pages << PAGE_SHIFT) - in_chunk);
 }
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_resolve);

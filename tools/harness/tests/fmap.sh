@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# fs/fuse/fmap.c in user space under the sanitizers: the cases of its KUnit
+# suite, and a bounded run of the fuzzer.
+set -uo pipefail
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/tap.sh"
+
+out=$BUILD/fmap
+fmap() { make -s --no-print-directory -C "$TOP/tools/testing/fmap" OUT="$out" "$@"; }
+
+check "the suite is built" fmap "$out/fmap_test"
+"$out/fmap_test" >"$SCRATCH/suite" 2>&1
+while read -r line; do
+	case $line in
+	'ok '*) check "${line#*- }" true ;;
+	'not ok '*) check "${line#*- }" false ;;
+	*) echo "# $line" ;;
+	esac
+done <"$SCRATCH/suite"
+# which a sanitizer does not let it come to
+check "the suite has come to its end" grep -qx '1\.\.[1-9][0-9]*' "$SCRATCH/suite"
+
+check "the fuzzer is built" fmap "$out/fmap_fuzz"
+check "200000 runs of the fuzzer find nothing" fmap fuzz RUNS=200000
+plan
