@@ -160,10 +160,6 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 		struct fuse_fmap_stripe set = { .nstrips = 1 };
 		u64 nbytes = 0;
 
-		/* Only the end of the last segment may be inside a page */
-		if (!PAGE_ALIGNED(covered))
-			return "stripe set that is not the last one ends inside a page";
-
 		msg->strip = 0;
 		if (h.kind == FUSE_FMAP_STRIPED) {
 			if (!fuse_fmap_take(msg, &pos, &set, sizeof(set)))
@@ -171,6 +167,9 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 			why = fuse_fmap_check_stripe(&set);
 			if (why)
 				return why;
+			if (msg->seg + 1 < h.nextents &&
+			    !PAGE_ALIGNED(set.nbytes))
+				return "stripe set that is not the last one ends inside a page";
 			nbytes = set.nbytes;
 		}
 		if (set.nstrips > 1) {
