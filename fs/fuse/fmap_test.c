@@ -1272,8 +1272,8 @@ static struct kunit_case fuse_fmap_test_cases[] = {
 	KUNIT_CASE_PARAM(fuse_fmap_build_test, fuse_fmap_build_gen_params),
 	KUNIT_CASE_PARAM(fuse_fmap_resolve_test, fuse_fmap_resolve_gen_params),
 	KUNIT_CASE_PARAM(fuse_fmap_huge_test, fuse_fmap_huge_gen_params),
-	KUNIT_CASE(fuse_fmap_random_test),
-	KUNIT_CASE(fuse_fmap_damaged_test),
+	KUNIT_CASE_SLOW(fuse_fmap_random_test),
+	KUNIT_CASE_SLOW(fuse_fmap_damaged_test),
 	{}
 };
 

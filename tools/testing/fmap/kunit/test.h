@@ -42,6 +42,7 @@ void *kunit_kmalloc(struct kunit *test, size_t size, int gfp);
 	const struct kunit_suite *const kunit_suite = &(suite)
 
 #define KUNIT_CASE(test)	{ .name = #test, .run_case = test }
+#define KUNIT_CASE_SLOW(test)	KUNIT_CASE(test)
 #define KUNIT_CASE_PARAM(test, gen)	\
 	{ .name = #test, .run_case = test, .generate_params = gen }
 
