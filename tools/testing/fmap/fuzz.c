@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	void *buf;
 
 	if (size < sizeof(in))
-		return -1;
+		return 0;
 	memcpy(&in, data, sizeof(in));
 	msg.len = size - sizeof(in);
 
