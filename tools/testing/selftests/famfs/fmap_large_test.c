@@ -623,9 +623,6 @@ FIXTURE_SETUP(devices)
 	ASSERT_EQ(0, join_devs());
 	find_devs();
 	ASSERT_EQ(0, divide_devs());
-	if (ndevs < 64)
-		SKIP(return, "%d DAX devices, and none to make more of", ndevs);
-	ksft_print_msg("%d devices\n", ndevs);
 	self->s = rs_new();
 	ASSERT_NE(NULL, self->s);
 }
@@ -670,6 +667,9 @@ TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, 60)
 	char name[16];
 	int fd;
 
+	if (ndevs < 64)
+		SKIP(return, "%d DAX devices, and none to make more of", ndevs);
+	ksft_print_msg("%d devices\n", ndevs);
 	for (int i = 0; i < ndevs; i++) {
 		snprintf(name, sizeof(name), "%d", i);
 		f = rs_add_file(s, FUSE_ROOT_ID, name);
@@ -719,6 +719,102 @@ TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, 60)
 				       1000));
 	}
 	close(fd);
+}
+
+static int dev_by_name(const char *name)
+{
+	for (int i = 0; i < ndevs; i++)
+		if (!strcmp(dev[i].name, name))
+			return i;
+	return -1;
+}
+
+/*
+ * Let piece 0 of a region have the range of piece 2 as well, so that piece 1
+ * lies between its two ranges. Returns its number, and that of piece 1 in
+ * @beside; -1 if that can't be made.
+ */
+static int make_two_ranges(int *beside)
+{
+	char path[PATH_MAX], name[3][40];
+	uint64_t size = 0;
+	int ret;
+
+	for (int i = 0; i < ndevs && !size; i++) {
+		int len = strcspn(dev[i].name, ".");
+
+		region_path(path, dev[i].name, "create");
+		if (access(path, F_OK))
+			continue;
+		size = dev[i].pages * PG;
+		for (int j = 0; j < 3; j++)
+			snprintf(name[j], sizeof(name[0]), "%.*s.%d", len,
+				 dev[i].name, j);
+	}
+	if (!size)
+		return -1;
+
+	ret = driver_do("unbind", name[2]);
+	ret |= driver_do("remove_id", name[2]);
+	ret |= set_size(name[2], 0);
+	region_path(path, name[0], "delete");
+	ret |= write_file(path, name[2]);
+	ret |= driver_do("unbind", name[0]);
+	ret |= set_size(name[0], 2 * size);
+	ret |= driver_do("bind", name[0]);
+	find_devs();
+	*beside = dev_by_name(name[1]);
+	return ret || *beside < 0 ? -1 : dev_by_name(name[0]);
+}
+
+TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, 60)
+{
+	struct raw_server *s = self->s;
+	uint64_t size, edge, from;
+	int beside, a = make_two_ranges(&beside), fd, other;
+	struct rs_node *f;
+	char path[PATH_MAX], *p;
+	struct rs_map m;
+
+	ASSERT_LE(0, a);
+	snprintf(path, sizeof(path), BUS "devices/%s/mapping1/start",
+		 dev[a].name);
+	ASSERT_EQ(0, access(path, F_OK));
+	size = dev[a].pages * PG;
+	edge = size / 2;
+	from = edge - 2 * MB;
+
+	f = rs_add_file(s, FUSE_ROOT_ID, "two");
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, size);
+	rs_map_extent(&m, odd_index(a), 0, size);
+	rs_set_map(s, f, &m);
+	f = rs_add_file(s, FUSE_ROOT_ID, "beside");
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, 2 * MB);
+	rs_map_extent(&m, odd_index(beside), 0, 2 * MB);
+	rs_set_map(s, f, &m);
+	s->hook = name_devs;
+	ASSERT_EQ(0, start_server(s));
+	other = open_in(s, "beside", O_RDWR);
+	ASSERT_LE(0, other);
+	ASSERT_TRUE(put(other, 1, 0, 64 * KB));
+	fd = open_in(s, "two", O_RDWR);
+	ASSERT_LE(0, fd);
+
+	/* by one call and by one mapping, both across the edge */
+	EXPECT_TRUE(put(fd, 2, edge - 64 * KB, 128 * KB));
+	EXPECT_TRUE(got(fd, 2, edge - 64 * KB, 128 * KB));
+	p = map_huge(fd, 4 * MB, PROT_READ | PROT_WRITE, MAP_SHARED, from);
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_TRUE(is_pattern(p + 2 * MB - 64 * KB, 2, edge - 64 * KB,
+			       128 * KB));
+	pattern(p, 3, 0, STAMP);
+	pattern(p + 4 * MB - STAMP, 3, 0, STAMP);
+	EXPECT_TRUE(got(fd, 2, edge - 64 * KB, 128 * KB));
+	munmap(p, 4 * MB);
+	/* what lies between the ranges is another device's */
+	EXPECT_TRUE(got(other, 1, 0, 64 * KB));
+	close(fd);
+	close(other);
 }
 
 /* Many files */
