@@ -22,7 +22,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo
 	@echo 'KERNEL=debug        with KASAN, lockdep, kmemleak (a build directory of its own)'
-	@echo 'TESTS="NAME ..."    only these test programs'
+	@echo 'TESTS="NAME ..."    only these test programs, or checks'
 	@echo 'DATA=DIR            the files that `make run` shows'
 	@echo 'LINUX_TREE=DIR, LINUX_TARBALL=FILE, LIBFUSE_TARBALL=FILE  your own instead of the pinned base'
 	@echo 'BUILD=DIR, CACHE=DIR  where things are built, and where downloads are kept'
@@ -58,8 +58,9 @@ series: packages ## mail-ready patches in build/series, proven with git am
 series-save: ## take edits made in build/linux back into this repository
 	@tools/harness/kernel-tree series-save
 
-check: ## shellcheck, and the SPDX tags
-	@tools/harness/check
+check: ## what needs no VM: style, spelling, documents, each patch built, sparse
+	@tools/harness/host-packages check
+	@tools/harness/check $(TESTS)
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Every patch by itself, on those before it: the directories that the series
+# touches, with the option built in, with fuse as a module, and with the option
+# off, by gcc and clang, with W=1.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+if [[ ${1:-} == one ]]; then
+	shift
+	build "$@" >"$checks/$3-$2.log" 2>&1 || rm -rf "$(passed "$@").part"
+	exit 0
+fi
+
+result()
+{
+	[[ -d $(passed "$@") ]] || { cat "$checks/$3-$2.log"; return 1; }
+}
+
+# What the objects of a module ask for must be exported by the rest.
+exported()
+{
+	local objects
+	objects=$(passed "$1" m "$2")
+	[[ -d $objects ]] || { echo "was not built"; return 1; }
+	comm -23 <(nm -u "$objects"/*.o | awk 'NF == 2 { print $2 }' | sort -u) \
+		<({ nm --defined-only "$objects"/*.o | awk 'NF == 3 { print $3 }'; cat "$checks/exports"
+			# shellcheck disable=SC2046  # names without spaces
+			exports "$1" $(touched '*.c'); } | sort -u) |
+		{ if grep .; then echo "not exported"; return 1; fi; }
+}
+
+exports() { git -C "$tree" grep -hoE 'EXPORT_[A-Z_]*SYMBOL[A-Z_]*\([A-Za-z0-9_]+' "$1" -- "${@:2}" | sed 's/.*(//'; }
+
+mkdir -p "$checks/passed"
+exports base '*.[chS]' | sort -u >"$checks/exports"
+n=0
+for commit in $(commits); do
+	n=$((n + 1))
+	have_source "$commit"
+	say "  patch $n: $(subject "$commit")"
+	for config in "${configs[@]}"; do
+		for compiler in "${compilers[@]}"; do echo "$commit $config $compiler"; done
+	done | xargs -L 1 -P "$JOBS" "$0" one
+	for config in "${configs[@]}"; do
+		for compiler in "${compilers[@]}"; do
+			check "patch $n: $config, $compiler" result "$commit" "$config" "$compiler"
+		done
+	done
+	check "patch $n: the module finds what it uses" exported "$commit" gcc
+done
+plan

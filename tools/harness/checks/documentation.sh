@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's documentation build on the directory of FUSE: no warning that
+# names a file of the series, and a page for each.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+out=$checks/documentation
+log=$out/log
+mkdir -p "$out"
+
+# -E: from nothing, so that all warnings come again
+build_pages() { make -C "$tree" O="$out" SPHINXDIRS=filesystems/fuse SPHINXOPTS=-E htmldocs >"$log" 2>&1 || { cat "$log"; return 1; }; }
+
+warnings() { { if grep -F -A 20 "$1:" "$log"; then return 1; fi; }; }
+
+page()
+{
+	local name=${1#Documentation/filesystems/fuse/}
+	find "$out" -path "*/${name%.rst}.html" | grep .
+}
+
+check "the pages are built" build_pages
+for file in $(touched 'Documentation/*.rst'); do
+	check "$file: no warnings" warnings "$file"
+	check "$file: a page" page "$file"
+done
+plan

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Sourced by every check: the harness, results as TAP, the series, and builds
+# of the directories that it touches.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../tests/tap.sh"
+
+cd "$TOP" || exit
+tree=$BUILD/linux
+checks=$BUILD/check		# what the checks build
+source=$checks/linux		# a second checkout of the tree's repository
+last=series-mail		# the branch that kernel-tree series makes
+
+our_files() { git ls-files -co --exclude-standard | while read -r f; do if [[ -f $f ]]; then echo "$f"; fi; done; }
+
+commits() { git -C "$tree" rev-list --reverse "base..$last"; }
+subject() { git -C "$tree" log -1 --format=%s "$1"; }
+# touched PATTERN...: files that the series adds or edits
+touched() { git -C "$tree" diff --no-renames --diff-filter=d --name-only base "$last" -- "$@"; }
+
+# The first clang that is new enough for the kernel.
+find_clang()
+{
+	local least name version
+	least=$("$tree/scripts/min-tool-version.sh" llvm)
+	for name in clang clang-{40..17}; do
+		command -v "$name" >/dev/null || continue
+		version=$("$name" -dumpversion)
+		if [[ $(printf '%s\n' "$least" "$version" | sort -V | head -n 1) == "$least" ]]; then
+			echo "$name"
+			return
+		fi
+	done
+	die "no clang $least or later"
+}
+
+# --- builds ------------------------------------------------------------------
+#
+# One object directory for each compiler and configuration is kept and reused.
+# What was built without a warning is remembered by its content, below
+# $checks/passed.
+
+# shellcheck disable=SC2034  # for the scripts that source this file
+configs=(y m off) compilers=(gcc clang)
+
+# Files that no build here reads stay in git.
+unused=('!/Documentation/*/' '!/tools/testing/' '!/tools/perf/' '!*.dts*'
+	'!/arch/*/**/*.[chS]' '/arch/x86/**' '!/sound/**/*.[ch]' '!/drivers/gpu/**/*.h'
+	'!/drivers/*/**/*.c' '/drivers/dax/**' '!/fs/*/*.c' '/fs/fuse/**')
+
+# have_source COMMIT: check it out
+have_source()
+{
+	mkdir -p "$checks"
+	if ! git -C "$source" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+		rm -rf "$source"
+		git -C "$tree" worktree prune
+		git -C "$tree" worktree add -q --no-checkout --detach "$source" base
+		git -C "$source" sparse-checkout set --no-cone '/*' "${unused[@]}"
+	fi
+	git -C "$source" -c core.hooksPath=/dev/null checkout -q -f --detach "$1"
+}
+
+# fragment CONFIG: what is asked for on top of allnoconfig
+fragment()
+{
+	sed -n '/^CONFIG_/p' "$HARNESS/checks/kernel.config"
+	case $1 in
+	y) ;;
+	# the fewest options beside ours
+	m) printf 'CONFIG_%s\n' FUSE_FS=m CUSE=m VIRTIO_FS=m FUSE_DAX=n FUSE_PASSTHROUGH=n FUSE_IO_URING=n ;;
+	off) echo CONFIG_FUSE_DAX_FMAP=n ;;
+	esac
+}
+
+targets()
+{
+	echo fs/fuse/
+	[[ $1 != y ]] || echo drivers/dax/ fs/dax.o
+}
+
+compiler() { if [[ $1 == clang ]]; then find_clang; else echo "$1"; fi; }
+
+# passed COMMIT CONFIG COMPILER: the directory that remembers this build
+passed()
+{
+	{
+		git -C "$tree" ls-tree "$1" . tools/ | grep -v -e '\ttools$' -e '\tDocumentation$' -e '\tMAINTAINERS$' -e '\ttools/testing$'
+		fragment "$2"
+		targets "$2"
+		"$(compiler "$3")" --version
+		cat "$HARNESS/checks/lib.sh"
+	} | sha256sum | sed "s|^\([0-9a-f]\{16\}\).*|$checks/passed/$3-$2-\1|"
+}
+
+# kbuild CONFIG COMPILER ARGUMENT...
+# LOCALVERSION keeps git out of the version.
+kbuild()
+{
+	local out=$checks/$2-$1 cc
+	cc=$(compiler "$2") || return
+	shift 2
+	make -s -C "$source" O="$out" CC="$cc" LOCALVERSION= "$@"
+}
+
+configure()
+{
+	local config=$1 compiler=$2 out=$checks/$2-$1 key lost
+	mkdir -p "$out"
+	fragment "$config" | awk -F= '{ value[$1] = $0 } END { for (s in value) print value[s] }' | sort >"$out/fragment.config"
+	key=$({ cat "$out/fragment.config"; git -C "$source" diff base -- '*Kconfig*'; "$(compiler "$compiler")" --version; } | sha256sum)
+	[[ ! -e $out/.config || $key != "$(cat "$out/config-key" 2>/dev/null)" ]] || return 0
+	rm -f "$out/config-key"
+	kbuild "$config" "$compiler" KCONFIG_ALLCONFIG="$out/fragment.config" allnoconfig || return
+	# all of it must have come through, but for our option before there is one
+	lost=$(grep '=[ym]$' "$out/fragment.config" | grep -vxF -f "$out/.config")
+	if [[ -n $lost ]] && { [[ $lost != CONFIG_FUSE_DAX_FMAP=y ]] || grep -qx 'config FUSE_DAX_FMAP' "$source/fs/fuse/Kconfig"; }; then
+		echo "the configuration lost $lost"
+		return 1
+	fi
+	echo "$key" >"$out/config-key"
+}
+
+# build COMMIT CONFIG COMPILER: with COMMIT checked out. W=e makes warnings
+# errors, so that the next run meets them again. kernel-doc, which W=1 brings
+# as well, is a check of its own. Leaves the objects as they are without local
+# symbols, whose names have numbers in them.
+build()
+{
+	local config=$2 out=$checks/$3-$2 passed part o
+	passed=$(passed "$@")
+	[[ ! -d $passed ]] || return 0
+	configure "$config" "$3" || return
+	# shellcheck disable=SC2046  # several words
+	kbuild "$config" "$3" -k W=1e KERNELDOC=/dev/null $(targets "$config") || return
+	part=$passed.part
+	rm -rf "$part" && mkdir -p "$part"
+	for o in "$out"/fs/fuse/*.o; do
+		# not what other commits left
+		[[ -e $source/fs/fuse/$(basename "$o" .o).c ]] || continue
+		objcopy --strip-debug --discard-all --remove-section=.comment "$o" "$part/${o##*/}" || return
+	done
+	mv "$part" "$passed"
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The files of this repository: licence tags, and shellcheck on the scripts.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+mapfile -t files < <(our_files)
+
+licences()
+{
+	local f bad=0
+	for f in "${files[@]}"; do
+		case $f in
+		# a patch begins with its subject, a cover letter with its own
+		patches/*.patch | patches/cover-letter | */patches/*.patch | MAINTAINERS | README.md | LICENSES/*) continue ;;
+		esac
+		if ! head -n 5 "$f" | grep -q 'SPDX-License-Identifier:'; then
+			echo "$f: no SPDX-License-Identifier in the first lines"
+			bad=1
+		fi
+	done
+	return "$bad"
+}
+
+scripts()
+{
+	local f
+	local -a scripts
+	mapfile -t scripts < <(for f in "${files[@]}"; do if head -n 1 "$f" | grep -q '^#!.*sh$' || [[ $f == *.sh ]]; then echo "$f"; fi; done)
+	# SC2317: functions that are called by name (check NAME function ...) look unreachable to it
+	shellcheck -x -e SC2317 --source-path=SCRIPTDIR "${scripts[@]}"
+}
+
+check "every file says its licence" licences
+check "shellcheck has nothing to say" scripts
+plan

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# checkpatch --strict on each mail. What may be left over stands in
+# style.leftovers.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+leftovers=$HARNESS/checks/style.leftovers
+seen=$SCRATCH/seen
+: >"$seen"
+
+# allowed TYPE FILE: is it on the list? Notes which entry it was.
+allowed()
+{
+	local type file _
+	while read -r type file _; do
+		# shellcheck disable=SC2053  # a pattern
+		if [[ $type == "$1" && $2 == $file ]]; then
+			echo "$type $file" >>"$seen"
+			return 0
+		fi
+	done < <(sed '/^#/d' "$leftovers")
+	return 1
+}
+
+style()
+{
+	local output line bad=0
+	# exits with 1 if it found something
+	output=$(cd "$tree" && scripts/checkpatch.pl --strict --terse --showfile --show-types --quiet "$1" 2>&1) || true
+	while read -r line; do
+		if [[ $line =~ ^(.*):[0-9]*:\ (ERROR|WARNING|CHECK):([A-Z0-9_]+):\  ]]; then
+			allowed "${BASH_REMATCH[3]}" "${BASH_REMATCH[1]}" && continue
+		elif [[ -z $line || $line == total:* ]]; then
+			continue
+		fi
+		echo "$line"
+		bad=1
+	done <<<"$output"
+	return "$bad"
+}
+
+stale()
+{
+	local stale
+	stale=$(awk '!/^#/ && NF { print $1, $2 }' "$leftovers" | grep -vxF -f "$seen" || true)
+	[[ -z $stale ]] || { echo "$stale"; return 1; }
+}
+
+reasons() { awk '!/^#/ && NF > 0 && NF < 4 { print; bad = 1 } END { exit bad }' "$leftovers"; }
+
+for mail in "$BUILD"/series/*.patch; do
+	# the cover letter is no patch
+	[[ ${mail##*/} == 0000-* ]] || check "${mail##*/}" style "$mail"
+done
+check "every entry of the list of leftovers occurs" stale
+check "every entry has a reason" reasons
+plan
