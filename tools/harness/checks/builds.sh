@@ -25,7 +25,7 @@ exported()
 	objects=$(passed "$1" m "$2")
 	[[ -d $objects ]] || { echo "was not built"; return 1; }
 	comm -23 <(nm -u "$objects"/*.o | awk 'NF == 2 { print $2 }' | sort -u) \
-		<({ nm --defined-only "$objects"/*.o | awk 'NF == 3 { print $3 }'; cat "$checks/exports"
+		<({ nm --defined-only "$objects"/*.o | awk 'NF == 3 { print $3 }'; cat "$exported"
 			# shellcheck disable=SC2046  # names without spaces
 			exports "$1" $(touched '*.c'); } | sort -u) |
 		{ if grep .; then echo "not exported"; return 1; fi; }
@@ -34,7 +34,9 @@ exported()
 exports() { git -C "$tree" grep -hoE 'EXPORT_[A-Z_]*SYMBOL[A-Z_]*\([A-Za-z0-9_]+' "$1" -- "${@:2}" | sed 's/.*(//'; }
 
 mkdir -p "$checks/passed"
-exports base '*.[chS]' | sort -u >"$checks/exports"
+# this reads the whole tree
+exported=$checks/exports-$(git -C "$tree" rev-parse --short 'base^{tree}')
+[[ -e $exported ]] || { exports base '*.[chS]' | sort -u >"$exported.part" && mv "$exported.part" "$exported"; }
 n=0
 for commit in $(commits); do
 	n=$((n + 1))
