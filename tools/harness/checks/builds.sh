@@ -25,7 +25,7 @@ exported()
 	objects=$(passed "$1" m "$2")
 	[[ -d $objects ]] || { echo "was not built"; return 1; }
 	comm -23 <(nm -u "$objects"/*.o | awk 'NF == 2 { print $2 }' | sort -u) \
-		<({ nm --defined-only "$objects"/*.o | awk 'NF == 3 { print $3 }'; cat "$exported"
+		<({ nm --defined-only "$objects"/*.o | awk 'NF == 3 { print $3 }'; cat "$known"
 			# shellcheck disable=SC2046  # names without spaces
 			exports "$1" $(touched '*.c'); } | sort -u) |
 		{ if grep .; then echo "not exported"; return 1; fi; }
@@ -35,8 +35,8 @@ exports() { git -C "$tree" grep -hoE 'EXPORT_[A-Z_]*SYMBOL[A-Z_]*\([A-Za-z0-9_]+
 
 mkdir -p "$checks/passed"
 # this reads the whole tree
-exported=$checks/exports-$(git -C "$tree" rev-parse --short 'base^{tree}')
-[[ -e $exported ]] || { exports base '*.[chS]' | sort -u >"$exported.part" && mv "$exported.part" "$exported"; }
+known=$checks/exports-$(git -C "$tree" rev-parse --short 'base^{tree}')
+[[ -e $known ]] || { exports base '*.[chS]' | sort -u >"$known.part" && mv "$known.part" "$known"; }
 n=0
 for commit in $(commits); do
 	n=$((n + 1))

@@ -8,6 +8,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../tests/tap.sh"
 
 cd "$TOP" || exit
+# Python modules that Debian packages are not seen by other Pythons.
+export PATH=/usr/bin:$PATH
 tree=$BUILD/linux
 checks=$BUILD/check		# what the checks build
 source=$checks/linux		# a second checkout of the tree's repository
