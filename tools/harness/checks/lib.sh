@@ -125,24 +125,36 @@ configure()
 	echo "$key" >"$out/config-key"
 }
 
-# build COMMIT CONFIG COMPILER: with COMMIT checked out. W=e makes warnings
-# errors, so that the next run meets them again. kernel-doc, which W=1 brings
-# as well, is a check of its own. Leaves the objects as they are without local
-# symbols, whose names have numbers in them.
+# build COMMIT CONFIG COMPILER: with COMMIT checked out. Fails at a warning that
+# the base's build does not have, which therefore is the first to be built;
+# then the objects go, so that the next run meets the warning again. kernel-doc,
+# which W=1 brings as well, is a check of its own. Leaves the objects without
+# local symbols, whose names have numbers in them.
 build()
 {
-	local config=$2 out=$checks/$3-$2 passed part o
+	local config=$2 out=$checks/$3-$2 passed part o status=0 base new
 	passed=$(passed "$@")
-	[[ ! -d $passed ]] || return 0
-	configure "$config" "$3" || return
-	# shellcheck disable=SC2046  # several words
-	kbuild "$config" "$3" -k W=1e KERNELDOC=/dev/null $(targets "$config") || return
 	part=$passed.part
+	[[ ! -d $passed ]] || return 0
 	rm -rf "$part" && mkdir -p "$part"
+	configure "$config" "$3" || return
+	[[ ! -e $out/unproven ]] || find "$out/fs" "$out/drivers" -name '*.o' -delete
+	touch "$out/unproven"
+	# shellcheck disable=SC2046  # several words
+	kbuild "$config" "$3" -k W=1 KERNELDOC=/dev/null $(targets "$config") >"$out/log" 2>&1 || status=$?
+	sed -n -e "s|^$source/||" -e 's/:[0-9]*:[0-9]*: /: /' -e '/[Ww]arning: /p' "$out/log" | sort -u >"$part/warnings"
+	base=$(passed base off "$3")/warnings
+	[[ $1 != base ]] || base=$part/warnings
+	new=$(comm -13 "$base" "$part/warnings") || return
+	if ((status)) || [[ -n $new ]]; then
+		cat "$out/log"
+		return 1
+	fi
 	for o in "$out"/fs/fuse/*.o; do
 		# not what other commits left
 		[[ -e $source/fs/fuse/$(basename "$o" .o).c ]] || continue
 		objcopy --strip-debug --discard-all --remove-section=.comment "$o" "$part/${o##*/}" || return
 	done
+	rm "$out/unproven"
 	mv "$part" "$passed"
 }
