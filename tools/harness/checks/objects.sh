@@ -15,7 +15,7 @@ have_objects()
 functions()
 {
 	objdump -dr --no-show-raw-insn "$1" |
-		awk '/^[0-9a-f]+ <.*>:$/ { name = $2; next } NF { sub(/^ *[0-9a-f]+:/, ""); text[name] = text[name] $0 }
+		awk '/^[0-9a-f]+ <.*>:$/ { name = $2; next } NF { sub(/^[ \t]*[0-9a-f]+:/, ""); gsub(/[0-9a-f]+ </, "<"); text[name] = text[name] $0 }
 			END { for (name in text) print name, text[name] }' | sort
 	objdump -h "$1" | awk '$1 ~ /^[0-9]+$/ { print "section", $2, $3 }' | sort
 }
