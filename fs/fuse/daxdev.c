@@ -131,8 +131,8 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc, u32 index,
 		goto out;
 
 	err = -ENOMEM;
-	dev->used = __vmalloc(fuse_daxdev_bytes(dev),
-			      GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	/* Not charged: who opens a file first has not asked for the device */
+	dev->used = vzalloc(fuse_daxdev_bytes(dev));
 	if (!dev->used)
 		goto out;
 	err = 0;

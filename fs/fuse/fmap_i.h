@@ -132,12 +132,13 @@ extern struct srcu_struct fuse_fmap_srcu;
 extern const struct dax_holder_operations fuse_daxdev_holder_ops;
 
 /* fmap_inode.c */
-int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb,
-			 kuid_t user_id);
+int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id);
 void fuse_fmap_conn_free(struct fuse_conn *fc);
 void fuse_fmap_conn_shutdown(struct fuse_conn *fc);
 void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds);
 int fuse_fmap_load(struct inode *inode);
+int fuse_fmap_lock_and_load(struct inode *inode);
+void fuse_fmap_caps_changed(struct inode *inode);
 bool fuse_fmap_block(struct inode *inode);
 void fuse_fmap_unblock(struct inode *inode);
 int fuse_fmap_open(struct inode *inode, struct file *file);
@@ -150,6 +151,7 @@ extern const struct address_space_operations fuse_fmap_aops;
 ssize_t fuse_fmap_read_iter(struct kiocb *iocb, struct iov_iter *to);
 ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from);
 int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma);
+int fuse_fmap_fsync_result(struct inode *inode, int err);
 int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		     u64 start, u64 len);
 
@@ -172,8 +174,7 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 	return false;
 }
 
-static inline int fuse_fmap_conn_alloc(struct fuse_conn *fc,
-				       struct super_block *sb, kuid_t user_id)
+static inline int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id)
 {
 	return 0;
 }
@@ -193,6 +194,15 @@ static inline void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds)
 static inline int fuse_fmap_load(struct inode *inode)
 {
 	return 0;
+}
+
+static inline int fuse_fmap_lock_and_load(struct inode *inode)
+{
+	return 0;
+}
+
+static inline void fuse_fmap_caps_changed(struct inode *inode)
+{
 }
 
 static inline bool fuse_fmap_block(struct inode *inode)
@@ -234,6 +244,11 @@ static inline ssize_t fuse_fmap_write_iter(struct kiocb *iocb,
 static inline int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	return -EIO;
+}
+
+static inline int fuse_fmap_fsync_result(struct inode *inode, int err)
+{
+	return err;
 }
 
 #define fuse_fmap_fiemap	NULL

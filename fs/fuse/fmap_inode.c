@@ -10,8 +10,8 @@
 
 #include <linux/pagemap.h>
 #include <linux/ratelimit.h>
-#include <linux/security.h>
 #include <linux/sizes.h>
+#include <linux/xattr.h>
 
 /*
  * Room for the first reply. Nearly every map fits, and every server's buffers
@@ -161,7 +161,9 @@ static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 		if (IS_ERR(dev)) {
 			msg->seg = cur.seg;
 			msg->strip = cur.strip;
-			fuse_fmap_refuse(inode, msg, "no device for its index");
+			if (PTR_ERR(dev) != -EINTR && PTR_ERR(dev) != -ENOMEM)
+				fuse_fmap_refuse(inode, msg,
+						 "no device for its index");
 			return PTR_ERR(dev);
 		}
 		memmove(&table[i + 1], &table[i], (n - i) * sizeof(*table));
@@ -238,9 +240,7 @@ static void fuse_fmap_account(struct fuse_conn *fc, const struct fuse_fmap *map,
 
 /*
  * Make it a DAX inode. Nothing but what the server may have stored into the
- * page cache can be there: the file has not been open before. For the same
- * reason the inode lock isn't needed: there is nobody who reads or writes, and
- * who changes the size asks for the map first.
+ * page cache can be there: the file has not been open before.
  */
 static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 {
@@ -419,49 +419,86 @@ struct folio *fuse_fmap_grab_folio(struct address_space *mapping, pgoff_t index)
 
 /*
  * See to it that the inode has its map, or that it is known to have none. The
- * server is asked at most once in an inode's life, whoever comes first.
+ * server is asked at most once in an inode's life, whoever comes first; the
+ * others wait for the inode's lock, which the caller holds. Nobody has the file
+ * open then, so no read or write waits for the server.
  */
 int fuse_fmap_load(struct inode *inode)
 {
 	struct fuse_conn *fc = get_fuse_conn(inode);
 	struct fuse_inode *fi = get_fuse_inode(inode);
 	struct fuse_fmap_msg msg = {};
-	int err = 0;
+	int err = -ENOSYS;
 
 	if (!fuse_fmap_pending(inode))
 		return 0;
 
-	if (mutex_lock_killable(&fi->mutex))
-		return -EINTR;
-	if (fuse_fmap_pending(inode)) {
-		err = -ENOSYS;
-		if (!READ_ONCE(fc->fmap->no_get_fmap))
-			err = fuse_fmap_fetch(inode, &msg);
-		if (!err) {
-			err = fuse_fmap_accept(inode, &msg);
-		} else if (err == -ENODATA || err == -ENOSYS) {
-			if (err == -ENOSYS)
-				WRITE_ONCE(fc->fmap->no_get_fmap, true);
-			set_bit(FUSE_I_NO_FMAP, &fi->state);
-			err = 0;
-		}
-		kvfree(msg.buf);
+	lockdep_assert_held_write(&inode->i_rwsem);
+
+	if (!READ_ONCE(fc->fmap->no_get_fmap))
+		err = fuse_fmap_fetch(inode, &msg);
+	if (!err) {
+		err = fuse_fmap_accept(inode, &msg);
+	} else if (err == -ENODATA || err == -ENOSYS) {
+		if (err == -ENOSYS)
+			WRITE_ONCE(fc->fmap->no_get_fmap, true);
+		set_bit(FUSE_I_NO_FMAP, &fi->state);
+		err = 0;
 	}
-	mutex_unlock(&fi->mutex);
+	kvfree(msg.buf);
+
+	return err;
+}
+
+/* The same for callers that don't hold the lock */
+int fuse_fmap_lock_and_load(struct inode *inode)
+{
+	int err;
+
+	if (!fuse_fmap_pending(inode))
+		return 0;
+
+	err = inode_lock_killable(inode);
+	if (err)
+		return err;
+	err = fuse_fmap_load(inode);
+	inode_unlock(inode);
 
 	return err;
 }
 
 /*
- * A write drops setuid, setgid and file capabilities. Only the server knows of
- * the latter. It is asked now, since a write does not wait for it, and asked
- * again at a write only if there are some.
+ * A write drops file capabilities, of which only the server knows. It is asked
+ * at each open for writing, since a write does not wait for it, and asked again
+ * at a write only if there are some, or if it could not say.
  */
-static void fuse_fmap_check_privs(struct inode *inode, struct file *file)
+static void fuse_fmap_ask_caps(struct inode *inode, struct file *file)
 {
-	if (!IS_NOSEC(inode) && !is_sxid(inode->i_mode) &&
-	    !security_inode_need_killpriv(file_dentry(file)))
-		inode_set_flags(inode, S_NOSEC, S_NOSEC);
+	struct fuse_inode *fi = get_fuse_inode(inode);
+	unsigned int seq;
+	ssize_t n;
+
+	spin_lock(&fi->lock);
+	seq = fi->fmap_caps_seq;
+	spin_unlock(&fi->lock);
+
+	n = __vfs_getxattr(file_dentry(file), inode, XATTR_NAME_CAPS, NULL, 0);
+
+	spin_lock(&fi->lock);
+	fi->fmap_no_caps = seq == fi->fmap_caps_seq &&
+			   (!n || n == -ENODATA || n == -EOPNOTSUPP);
+	spin_unlock(&fi->lock);
+}
+
+/* An xattr of the inode has been set, or that was tried */
+void fuse_fmap_caps_changed(struct inode *inode)
+{
+	struct fuse_inode *fi = get_fuse_inode(inode);
+
+	spin_lock(&fi->lock);
+	fi->fmap_caps_seq++;
+	fi->fmap_no_caps = false;
+	spin_unlock(&fi->lock);
 }
 
 /* A regular file is being opened; see fuse_finish_open() */
@@ -470,16 +507,20 @@ int fuse_fmap_open(struct inode *inode, struct file *file)
 	struct fuse_fmap *map;
 	int err;
 
-	err = fuse_fmap_load(inode);
+	err = fuse_fmap_lock_and_load(inode);
 	if (err)
 		return err;
 
 	map = fuse_inode_fmap(inode);
-	if (!map || !(file->f_mode & FMODE_WRITE))
+	if (!map)
+		return 0;
+
+	file->f_mode |= FMODE_NOWAIT;
+	if (!(file->f_mode & FMODE_WRITE))
 		return 0;
 	if (map->readonly)
 		return -EROFS;
-	fuse_fmap_check_privs(inode, file);
+	fuse_fmap_ask_caps(inode, file);
 	return 0;
 }
 
@@ -524,9 +565,10 @@ void fuse_fmap_evict(struct inode *inode)
  * user a mount is made for must be root too, since fusermount mounts for
  * everybody.
  */
-int fuse_fmap_conn_alloc(struct fuse_conn *fc, struct super_block *sb,
-			 kuid_t user_id)
+int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id)
 {
+	struct fuse_conn *fc = get_fuse_mount_super(sb)->fc;
+
 	if (sb->s_bdev || sb->s_user_ns != &init_user_ns ||
 	    !capable(CAP_SYS_ADMIN) || !uid_eq(user_id, GLOBAL_ROOT_UID))
 		return 0;

@@ -13,6 +13,7 @@
 #include <linux/iomap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/uio.h>
 
 static int fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
@@ -76,6 +77,13 @@ out:
 	return ret;
 }
 
+/* Whether a write has neither setuid or setgid nor capabilities to drop */
+static bool fuse_fmap_no_privs(struct inode *inode)
+{
+	return !is_sxid(inode->i_mode) &&
+	       READ_ONCE(get_fuse_inode(inode)->fmap_no_caps);
+}
+
 /*
  * The size of the file is the map's. A write that starts before the end is cut
  * short there, one that starts behind is refused.
@@ -104,12 +112,14 @@ ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		goto out;
 	iov_iter_truncate(from, size - iocb->ki_pos);
 
-	ret = -EAGAIN;
-	if ((iocb->ki_flags & IOCB_NOWAIT) && !IS_NOSEC(inode))
-		goto out;
-	ret = file_remove_privs(file);
-	if (ret)
-		goto out;
+	if (!fuse_fmap_no_privs(inode)) {
+		ret = -EAGAIN;
+		if (iocb->ki_flags & IOCB_NOWAIT)
+			goto out;
+		ret = file_remove_privs(file);
+		if (ret)
+			goto out;
+	}
 	ret = file_update_time(file);
 	if (ret)
 		goto out;
@@ -198,6 +208,38 @@ int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
 }
 
 /*
+ * What fsync returns, @err being what the server has said. Without a server the
+ * data is where it belongs all the same, unless that is gone.
+ */
+int fuse_fmap_fsync_result(struct inode *inode, int err)
+{
+	struct fuse_fmap *map = fuse_inode_fmap(inode);
+
+	if (!map)
+		return err;
+	if (READ_ONCE(map->degraded))
+		return -EIO;
+	return err == -ENOTCONN || err == -ECONNABORTED ? 0 : err;
+}
+
+/* A file of a thousand bytes of map can have a billion chunks */
+static int fuse_fmap_report_begin(struct inode *inode, loff_t pos,
+				  loff_t length, unsigned int flags,
+				  struct iomap *iomap, struct iomap *srcmap)
+{
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	cond_resched();
+	return fuse_fmap_iomap_begin(inode, pos, length, flags, iomap, srcmap);
+}
+
+static DEFINE_IOMAP_ITER_NEXT(fuse_fmap_report_next, fuse_fmap_report_begin);
+
+static const struct iomap_ops fuse_fmap_report_ops = {
+	.iomap_next	= fuse_fmap_report_next,
+};
+
+/*
  * Where the file is. The physical offset of an extent counts from the start of
  * the device that it is on; the interface has no place for which one that is.
  */
@@ -214,17 +256,42 @@ int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 
 	inode_lock_shared(inode);
 	err = iomap_fiemap(inode, info, start, min(len, size - start),
-			   &fuse_fmap_iomap_ops);
+			   &fuse_fmap_report_ops);
 	inode_unlock_shared(inode);
 
 	return err;
 }
 
 /*
- * No writepages: the memory is the medium, and devices bound to the fsdev
- * driver have no write cache that the kernel would flush.
+ * The memory is the medium, and devices bound to the fsdev driver have no write
+ * cache that the kernel would flush. So no page is dirty, whatever a fault has
+ * marked; else the inode would never be clean.
  */
+static int fuse_fmap_writepages(struct address_space *mapping,
+				struct writeback_control *wbc)
+{
+	XA_STATE(xas, &mapping->i_pages, 0);
+	unsigned int n = 0;
+	void *entry;
+
+	xas_lock_irq(&xas);
+	xas_for_each_marked(&xas, entry, ULONG_MAX, PAGECACHE_TAG_DIRTY) {
+		xas_clear_mark(&xas, PAGECACHE_TAG_DIRTY);
+		if (++n % XA_CHECK_SCHED)
+			continue;
+
+		xas_pause(&xas);
+		xas_unlock_irq(&xas);
+		cond_resched();
+		xas_lock_irq(&xas);
+	}
+	xas_unlock_irq(&xas);
+
+	return 0;
+}
+
 const struct address_space_operations fuse_fmap_aops = {
+	.writepages	= fuse_fmap_writepages,
 	.direct_IO	= noop_direct_IO,
 	.dirty_folio	= noop_dirty_folio,
 };
