@@ -9,14 +9,14 @@ KERNEL ?= default
 TESTS ?=
 SHELL_MEMORY ?= cxl:4x256M
 export BUILD CACHE KERNEL
-export CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA
+export PREFIX DESTDIR CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA
 
 # Both are downloads and builds of minutes on a new machine: side by side.
 define kernel_and_image
 	@tools/harness/guest-image >/dev/null & tools/harness/kernel && wait $$!
 endef
 
-.PHONY: help packages kernel image selftests run test shell series series-save check clean distclean
+.PHONY: help packages libfuse-packages kernel image selftests run test shell libfuse install series series-save check clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,6 +51,15 @@ shell: packages ## a prompt in a VM with CXL memory and a mounted tree
 	$(kernel_and_image)
 	@tools/run/run prepare
 	@tools/harness/vm --name shell --memory $(SHELL_MEMORY) --interactive
+
+libfuse-packages:
+	@tools/harness/host-packages libfuse
+
+libfuse: libfuse-packages ## the library for servers, in build/libfuse
+	@tools/harness/libfuse build
+
+install: libfuse-packages ## the library, into PREFIX=/usr/local
+	@tools/harness/libfuse install
 
 series: packages ## mail-ready patches in build/series, proven with git am
 	@tools/harness/kernel-tree series
