@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the library does with maps and devices between a server and the kernel,
+ * which is a fake one.
+ *
+ *   test_fmap_session list | all | NAME...
+ */
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)
+#define _GNU_SOURCE
+#include "fake_kernel.h"
+
+#include <fuse.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#define K		1024ULL
+#define M		(K * K)
+#define BOTH		((1U << FUSE_FMAP_EXTENTS) | (1U << FUSE_FMAP_STRIPED))
+#define ROOM		8192
+
+static struct fake_kernel k;
+
+/* What the server under test does and has seen */
+static int want;
+static uint32_t clear_kinds, set_kinds;
+static int seen_capable;
+static uint32_t seen_kinds;
+static int calls;
+static size_t seen_size;
+static uint64_t file_size = FUSE_FMAP_SIZE_COVERED;
+static uint32_t nextents;
+static char logged[1000];
+
+static void log_to_string(enum fuse_log_level level, const char *fmt,
+			  va_list ap)
+{
+	size_t used = strlen(logged);
+
+	(void)level;
+	vsnprintf(logged + used, sizeof(logged) - used, fmt, ap);
+}
+
+static void server_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	seen_capable = fuse_get_feature_flag(conn, FUSE_CAP_DAX_FMAP);
+	seen_kinds = conn->fmap_kinds;
+	EXPECT(!(conn->want_ext & FUSE_CAP_DAX_FMAP));
+	if (want)
+		fuse_set_feature_flag(conn, FUSE_CAP_DAX_FMAP);
+	conn->fmap_kinds &= ~clear_kinds;
+	conn->fmap_kinds |= set_kinds;
+}
+
+/* The map of an inode: no two inodes have the same */
+static struct fuse_fmap *make_map(fuse_ino_t ino, uint32_t n)
+{
+	struct fuse_fmap *map = fuse_fmap_new(file_size);
+	uint32_t i;
+
+	for (i = 0; i < n; i++)
+		EXPECT(!fuse_fmap_add_extent(map, ino, i * 2 * M, M));
+	return map;
+}
+
+static void server_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct fuse_fmap *map;
+
+	__atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+	seen_size = size;
+	if (!nextents) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	map = make_map(ino, nextents);
+	fuse_reply_fmap(req, map);
+	fuse_fmap_free(map);
+}
+
+static char long_name[FUSE_DAXDEV_NAME_MAX + 1];
+
+static void server_get_daxdev(fuse_req_t req, int index)
+{
+	switch (index) {
+	case 0:
+		EXPECT(!fuse_reply_daxdev(req, index, "dax0.0"));
+		break;
+	case 1:
+		/* the socket is no /dev/fuse */
+		EXPECT(fuse_daxdev_open(req, 0, index) == -ENOTTY);
+		EXPECT(fuse_daxdev_close(req, index) == -ENOTTY);
+		EXPECT(!fuse_reply_daxdev(req, index, NULL));
+		break;
+	case 2:
+		EXPECT(fuse_reply_daxdev(req, index, long_name) == -ENAMETOOLONG);
+		break;
+	default:
+		EXPECT(index == -2);
+		EXPECT(!fuse_reply_daxdev(req, index, long_name + 1));
+		break;
+	}
+}
+
+static const struct fuse_lowlevel_ops server = {
+	.init = server_init,
+	.get_fmap = server_get_fmap,
+	.get_daxdev = server_get_daxdev,
+};
+
+static void start_with(const struct fuse_lowlevel_ops *ops, size_t size)
+{
+	char *argv[] = { "server", NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+
+	fake_open(&k);
+	k.se = fuse_session_new(&args, ops, size, NULL);
+	EXPECT(k.se && !fuse_session_mount(k.se, k.mountpoint));
+	fuse_opt_free_args(&args);
+}
+
+static void start(uint32_t kinds)
+{
+	start_with(&server, sizeof(server));
+	fake_init(&k, kinds);
+}
+
+static void stop(void)
+{
+	fuse_session_destroy(k.se);
+	close(k.fd);
+}
+
+static int negotiated(void)
+{
+	return !!(((struct fuse_init_out *)k.reply)->flags2 &
+		  FUSE_DAX_FMAP >> 32);
+}
+
+static void the_server_sees_what_the_kernel_offers(void)
+{
+	start(BOTH);
+	EXPECT(seen_capable && seen_kinds == BOTH);
+	EXPECT(!negotiated() && !fake_init_kinds(&k));
+	stop();
+
+	want = 1;
+	start(BOTH);
+	EXPECT(negotiated() && fake_init_kinds(&k) == BOTH);
+	stop();
+
+	start(1U << FUSE_FMAP_STRIPED);
+	EXPECT(seen_kinds == 1U << FUSE_FMAP_STRIPED);
+	EXPECT(negotiated() && fake_init_kinds(&k) == 1U << FUSE_FMAP_STRIPED);
+	stop();
+}
+
+static void without_the_feature_it_is_plain_fuse(void)
+{
+	want = 1;
+	start(0);
+	EXPECT(!seen_capable && !seen_kinds);
+	EXPECT(!negotiated() && !fake_init_kinds(&k));
+	stop();
+}
+
+static void kinds_are_a_subset_of_what_is_offered(void)
+{
+	want = 1;
+	clear_kinds = 1U << FUSE_FMAP_EXTENTS;
+	start(BOTH);
+	EXPECT(negotiated() && fake_init_kinds(&k) == 1U << FUSE_FMAP_STRIPED);
+	stop();
+
+	clear_kinds = 0;
+	set_kinds = ~0U;
+	start(BOTH);
+	EXPECT(negotiated() && fake_init_kinds(&k) == BOTH);
+	stop();
+
+	set_kinds = 0;
+	clear_kinds = ~0U;
+	start(BOTH);
+	EXPECT(!negotiated() && !fake_init_kinds(&k));
+	stop();
+}
+
+static void servers_without_handlers_have_no_maps(void)
+{
+	struct fuse_lowlevel_ops none = { .init = server_init };
+
+	want = 1;
+	start_with(&none, sizeof(none));
+	fake_init(&k, BOTH);
+	EXPECT(fake_get_fmap(&k, 5, ROOM, 0) == -ENOSYS);
+	EXPECT(fake_get_daxdev(&k, 5) == -ENODEV);
+	stop();
+}
+
+/* Fetch a map as the kernel does, and compare */
+static void fetch(uint64_t ino, uint32_t n, size_t first, size_t slice)
+{
+	struct fuse_fmap *map = make_map(ino, n);
+	char *got = NULL, *message;
+	size_t len, have = 0;
+
+	EXPECT(!fuse_fmap_message(map, (void **)&message, &len));
+	got = malloc(len);
+	do {
+		EXPECT(!fake_get_fmap(&k, ino, have ? slice : first, have));
+		EXPECT(k.len && have + k.len <= len);
+		memcpy(got + have, k.reply, k.len);
+		have += k.len;
+	} while (have < ((struct fuse_fmap_header *)got)->fmap_size);
+	EXPECT(have == len && !memcmp(got, message, len));
+	free(got);
+	free(message);
+	fuse_fmap_free(map);
+}
+
+static void a_short_map_is_one_reply(void)
+{
+	want = 1;
+	nextents = 3;
+	start(BOTH);
+	fetch(5, 3, ROOM, 0);
+	EXPECT(calls == 1 && seen_size == ROOM);
+	/* exactly as long as its room */
+	fetch(6, 3, 32 + 3 * 24, 0);
+	EXPECT(calls == 2);
+	stop();
+}
+
+static void a_long_map_comes_in_pieces_of_any_size(void)
+{
+	want = 1;
+	nextents = 5000;
+	start(BOTH);
+	fetch(5, nextents, ROOM, 65536);
+	EXPECT(calls == 1);
+	fetch(6, nextents, 33, 12345);
+	fetch(7, nextents, ROOM, 5000 * 24 + 32 - ROOM);
+	fetch(8, nextents, ROOM, 5000 * 24 + 32 - ROOM - 1);
+	EXPECT(calls == 4);
+	stop();
+}
+
+static void maps_of_several_files_are_fetched_at_the_same_time(void)
+{
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	EXPECT(!fake_get_fmap(&k, 6, ROOM, 0));
+	EXPECT(calls == 2);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, ROOM) && k.len == ROOM);
+	EXPECT(!fake_get_fmap(&k, 6, ROOM, ROOM) && k.len == ROOM);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 2 * ROOM) && k.len == 24032 - 2 * ROOM);
+	/* extents are 24 bytes: the device of one is somewhere in there */
+	EXPECT(*(uint32_t *)(k.reply + (24 - (2 * ROOM - 32) % 24) % 24) == 5);
+	EXPECT(!fake_get_fmap(&k, 6, ROOM, 2 * ROOM) && k.len == 24032 - 2 * ROOM);
+	EXPECT(*(uint32_t *)(k.reply + (24 - (2 * ROOM - 32) % 24) % 24) == 6);
+	EXPECT(calls == 2);
+	stop();
+}
+
+static void a_piece_can_be_asked_for_again(void)
+{
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	EXPECT(!fake_get_fmap(&k, 5, 100, ROOM) && k.len == 100);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, ROOM) && k.len == ROOM);
+	EXPECT(calls == 1);
+	stop();
+}
+
+/* From here on the server is asked again, and the bytes are right all the same */
+static void expect_call_for_rest(void)
+{
+	int before = calls;
+
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 2 * ROOM) && k.len == 24032 - 2 * ROOM);
+	EXPECT(*(uint32_t *)(k.reply + (24 - (2 * ROOM - 32) % 24) % 24) == 5);
+	EXPECT(calls == before + 1);
+}
+
+static void what_is_kept_goes_with_the_last_piece(void)
+{
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	fetch(5, nextents, ROOM, ROOM);
+	EXPECT(calls == 1);
+	expect_call_for_rest();
+	stop();
+}
+
+static void what_is_kept_goes_with_the_inode(void)
+{
+	struct {
+		struct fuse_batch_forget_in head;
+		struct fuse_forget_one one[2];
+	} batch = { { .count = 2 }, { { 9, 1 }, { 5, 1 } } };
+
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	fake_forget(&k, 5);
+	expect_call_for_rest();
+
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	EXPECT(!fake_request(&k, FUSE_BATCH_FORGET, 0, &batch, sizeof(batch)));
+	expect_call_for_rest();
+
+	/* another inode's stays */
+	calls = 0;
+	EXPECT(!fake_get_fmap(&k, 6, ROOM, 0));
+	fake_forget(&k, 7);
+	EXPECT(!fake_get_fmap(&k, 6, ROOM, ROOM));
+	EXPECT(calls == 1);
+	stop();
+}
+
+static void what_is_kept_goes_when_the_map_is_asked_for_anew(void)
+{
+	want = 1;
+	nextents = 2000;
+	start(BOTH);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	nextents = 1000;
+	fetch(5, 1000, ROOM, ROOM);
+	nextents = 2000;
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	nextents = 0;
+	EXPECT(fake_get_fmap(&k, 5, ROOM, 0) == -ENODATA);
+	EXPECT(fake_get_fmap(&k, 5, ROOM, ROOM) == -ENODATA);
+	stop();
+}
+
+static void a_position_behind_the_end_gets_nothing(void)
+{
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 0));
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, 24032) && !k.len);
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, UINT64_MAX) && !k.len);
+	stop();
+}
+
+static void a_wrong_map_is_not_sent(void)
+{
+	want = 1;
+	nextents = 2;
+	file_size = 3 * M;
+	fuse_set_log_func(log_to_string);
+	start(BOTH);
+	EXPECT(fake_get_fmap(&k, 5, ROOM, 0) == -EIO && !k.len);
+	EXPECT(!strcmp(logged, "fuse: map of inode 5: the segments cover 2097152 bytes, the file has 3145728\n"));
+	stop();
+
+	/* nor one that was not negotiated */
+	*logged = '\0';
+	file_size = 2 * M;
+	start(1U << FUSE_FMAP_STRIPED);
+	EXPECT(fake_get_fmap(&k, 5, ROOM, 0) == -EIO && !k.len);
+	EXPECT(!strcmp(logged, "fuse: map of inode 5: extents were not negotiated with the kernel\n"));
+	stop();
+}
+
+static void devices_are_named_or_registered(void)
+{
+	struct fuse_daxdev_out *out = (struct fuse_daxdev_out *)k.reply;
+
+	memset(long_name, 'x', FUSE_DAXDEV_NAME_MAX);
+	want = 1;
+	start(BOTH);
+	EXPECT(!fake_get_daxdev(&k, 0) && k.len == sizeof(*out));
+	EXPECT(out->index == 0 && !strcmp(out->name, "dax0.0"));
+	EXPECT(!fake_get_daxdev(&k, 1) && k.len == sizeof(*out));
+	EXPECT(out->index == 1 && !*out->name);
+	EXPECT(fake_get_daxdev(&k, 2) == -ENAMETOOLONG);
+	/* the longest name, the low half of the index */
+	EXPECT(!fake_get_daxdev(&k, -2U) && k.len == sizeof(*out));
+	EXPECT(out->index == 0xfffe && !strcmp(out->name, long_name + 1));
+	EXPECT(fuse_session_daxdev_open(k.se, 0, 1) == -ENOTTY);
+	EXPECT(fuse_session_daxdev_close(k.se, 1) == -ENOTTY);
+	stop();
+}
+
+/* ---- several threads ---- */
+
+static void *forget_all_the_time(void *arg)
+{
+	struct fuse_session *se = arg;
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		struct {
+			struct fuse_in_header in;
+			struct fuse_forget_in arg;
+		} request = {
+			{ .len = sizeof(request), .opcode = FUSE_FORGET,
+			  .unique = 1ULL << 40 | i, .nodeid = 5 + i % 2 },
+			{ .nlookup = 1 },
+		};
+		struct fuse_buf buf = { .size = sizeof(request), .mem = &request };
+
+		fuse_session_process_buf(se, &buf);
+	}
+	return NULL;
+}
+
+static void a_forget_may_come_at_any_time(void)
+{
+	pthread_t thread;
+	int i;
+
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	EXPECT(!pthread_create(&thread, NULL, forget_all_the_time, k.se));
+	for (i = 0; i < 50; i++)
+		fetch(5 + i % 2, nextents, ROOM, 1000);
+	pthread_join(thread, NULL);
+	stop();
+}
+
+/* ---- the high-level API ---- */
+
+static int device_fd = -1;
+
+static void *high_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
+{
+	(void)cfg;
+	fuse_set_feature_flag(conn, FUSE_CAP_DAX_FMAP);
+	return NULL;
+}
+
+static int high_getattr(const char *path, struct stat *st,
+			struct fuse_file_info *fi)
+{
+	(void)fi;
+	st->st_mode = strcmp(path, "/") ? 0100644 : 040755;
+	st->st_nlink = 1;
+	return 0;
+}
+
+static int high_get_fmap(const char *path, struct fuse_fmap *map)
+{
+	calls++;
+	if (!strcmp(path, "/plain"))
+		return -ENODATA;
+	if (!strcmp(path, "/wrong"))
+		return fuse_fmap_add_extent(map, 5, 1, M);
+	if (!strcmp(path, "/empty"))
+		return 0;
+	EXPECT(!strcmp(path, "/mapped"));
+	if (!nextents)
+		fuse_fmap_set_size(map, 10);
+	fuse_fmap_add_extent(map, 5, 2 * M, M);
+	return 0;
+}
+
+static int high_get_daxdev(uint32_t index)
+{
+	if (index != UINT32_MAX)
+		return -ENXIO;
+	device_fd = open("/dev/null", O_RDWR);
+	return device_fd;
+}
+
+static uint64_t lookup(const char *name)
+{
+	EXPECT(fake_request(&k, FUSE_LOOKUP, 1, name, strlen(name) + 1));
+	EXPECT(!k.out.error);
+	return ((struct fuse_entry_out *)k.reply)->nodeid;
+}
+
+static struct fuse *start_high(const struct fuse_operations *ops,
+			       char *option)
+{
+	char *argv[] = { "server", "-o", option, NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(option ? 3 : 1, argv);
+	struct fuse *fuse;
+
+	fake_open(&k);
+	fuse = fuse_new(&args, ops, sizeof(*ops), NULL);
+	EXPECT(fuse && !fuse_mount(fuse, k.mountpoint));
+	fuse_opt_free_args(&args);
+	k.se = fuse_get_session(fuse);
+	fake_init(&k, BOTH);
+	return fuse;
+}
+
+static void stop_high(struct fuse *fuse)
+{
+	fuse_destroy(fuse);
+	close(k.fd);
+}
+
+static const struct fuse_operations high = {
+	.init = high_init,
+	.getattr = high_getattr,
+	.get_fmap = high_get_fmap,
+	.get_daxdev = high_get_daxdev,
+};
+
+static void the_high_level_api_maps_by_path(void)
+{
+	struct fuse_fmap_header *header = (struct fuse_fmap_header *)k.reply;
+	struct fuse_fmap_extent *ext = (struct fuse_fmap_extent *)(header + 1);
+	struct fuse *fuse = start_high(&high, NULL);
+	uint64_t node;
+
+	EXPECT(negotiated() && fake_init_kinds(&k) == BOTH);
+	node = lookup("mapped");
+	EXPECT(!fake_get_fmap(&k, node, ROOM, 0));
+	EXPECT(k.len == sizeof(*header) + sizeof(*ext));
+	EXPECT(header->file_size == 10 && header->nextents == 1);
+	EXPECT(ext->devindex == 5 && ext->offset == 2 * M && ext->len == M);
+	/* without a size: what the segments cover */
+	nextents = 1;
+	EXPECT(!fake_get_fmap(&k, node, ROOM, 0) && header->file_size == M);
+
+	node = lookup("plain");
+	EXPECT(fake_get_fmap(&k, node, ROOM, 0) == -ENODATA);
+	fuse_set_log_func(log_to_string);
+	node = lookup("wrong");
+	EXPECT(fake_get_fmap(&k, node, ROOM, 0) == -EINVAL);
+	node = lookup("empty");
+	EXPECT(fake_get_fmap(&k, node, ROOM, 0) == -EIO);
+	EXPECT(strstr(logged, "there are no segments"));
+	stop_high(fuse);
+}
+
+static void the_high_level_api_registers_devices(void)
+{
+	struct fuse *fuse = start_high(&high, NULL);
+
+	fuse_set_log_func(log_to_string);
+	EXPECT(fake_get_daxdev(&k, 4) == -ENXIO && device_fd == -1);
+	/* that the socket can't register it shows that it was tried */
+	EXPECT(fake_get_daxdev(&k, UINT32_MAX) == -ENOTTY);
+	EXPECT(!strcmp(logged, "fuse: DAX device 4294967295: Inappropriate ioctl for device\n"));
+	EXPECT(fcntl(device_fd, F_GETFD) == -1 && errno == EBADF);
+	stop_high(fuse);
+}
+
+/* Before any other of these: the first fuse_destroy() takes the modules along */
+static void modules_pass_both_on(void)
+{
+	struct fuse *fuse = start_high(&high, "modules=subdir:iconv,subdir=/,from_code=UTF-8,to_code=UTF-8");
+
+	EXPECT(!fake_get_fmap(&k, lookup("mapped"), ROOM, 0));
+	EXPECT(calls == 1);
+	EXPECT(fake_get_daxdev(&k, 4) == -ENXIO);
+	stop_high(fuse);
+}
+
+static void high_level_servers_without_handlers_have_no_maps(void)
+{
+	struct fuse_operations none = {
+		.init = high_init,
+		.getattr = high_getattr,
+	};
+	struct fuse *fuse = start_high(&none, NULL);
+
+	EXPECT(fake_get_fmap(&k, lookup("mapped"), ROOM, 0) == -ENOSYS);
+	EXPECT(fake_get_daxdev(&k, 4) == -ENODEV);
+	stop_high(fuse);
+}
+
+#define T(name)	{ #name, name }
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	T(the_server_sees_what_the_kernel_offers),
+	T(without_the_feature_it_is_plain_fuse),
+	T(kinds_are_a_subset_of_what_is_offered),
+	T(servers_without_handlers_have_no_maps),
+	T(a_short_map_is_one_reply),
+	T(a_long_map_comes_in_pieces_of_any_size),
+	T(maps_of_several_files_are_fetched_at_the_same_time),
+	T(a_piece_can_be_asked_for_again),
+	T(what_is_kept_goes_with_the_last_piece),
+	T(what_is_kept_goes_with_the_inode),
+	T(what_is_kept_goes_when_the_map_is_asked_for_anew),
+	T(a_position_behind_the_end_gets_nothing),
+	T(a_wrong_map_is_not_sent),
+	T(devices_are_named_or_registered),
+	T(a_forget_may_come_at_any_time),
+	T(modules_pass_both_on),
+	T(the_high_level_api_maps_by_path),
+	T(the_high_level_api_registers_devices),
+	T(high_level_servers_without_handlers_have_no_maps),
+};
+
+int main(int argc, char **argv)
+{
+	int found = 0, a;
+	size_t i;
+
+	for (a = 1; a < argc; a++) {
+		for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+			if (!strcmp(argv[a], "list")) {
+				puts(tests[i].name);
+				found = 1;
+			} else if (!strcmp(argv[a], tests[i].name) ||
+				   !strcmp(argv[a], "all")) {
+				want = calls = 0;
+				clear_kinds = set_kinds = nextents = 0;
+				file_size = FUSE_FMAP_SIZE_COVERED;
+				device_fd = -1;
+				*logged = '\0';
+				tests[i].run();
+				found = 1;
+			}
+		}
+	}
+	return found ? 0 : 2;
+}
