@@ -33,7 +33,7 @@ struct fake_kernel {
 	size_t len;		/* of the reply without its header */
 };
 
-static void fake_open(struct fake_kernel *k)
+static inline void fake_open(struct fake_kernel *k)
 {
 	int room = 1 << 20;
 	int fds[2];
@@ -46,7 +46,7 @@ static void fake_open(struct fake_kernel *k)
 }
 
 /* Send a request; false if there is no reply */
-static int fake_request(struct fake_kernel *k, uint32_t opcode, uint64_t node,
+static inline int fake_request(struct fake_kernel *k, uint32_t opcode, uint64_t node,
 			const void *arg, size_t len)
 {
 	char request[4096];
@@ -77,7 +77,7 @@ static int fake_request(struct fake_kernel *k, uint32_t opcode, uint64_t node,
 }
 
 /* INIT, with the feature if `kinds` is not 0 */
-static struct fuse_init_out *fake_init(struct fake_kernel *k, uint32_t kinds)
+static inline struct fuse_init_out *fake_init(struct fake_kernel *k, uint32_t kinds)
 {
 	/* In full length: the system's header may be old */
 	char arg[64] = { 0 };
@@ -96,7 +96,7 @@ static struct fuse_init_out *fake_init(struct fake_kernel *k, uint32_t kinds)
 	return (struct fuse_init_out *)k->reply;
 }
 
-static uint32_t fake_init_kinds(const struct fake_kernel *k)
+static inline uint32_t fake_init_kinds(const struct fake_kernel *k)
 {
 	uint32_t kinds;
 
@@ -105,7 +105,7 @@ static uint32_t fake_init_kinds(const struct fake_kernel *k)
 }
 
 /* GET_FMAP; returns the reply's error */
-static int fake_get_fmap(struct fake_kernel *k, uint64_t node, uint32_t size,
+static inline int fake_get_fmap(struct fake_kernel *k, uint64_t node, uint32_t size,
 			 uint64_t offset)
 {
 	struct fuse_get_fmap_in arg = { .size = size, .offset = offset };
@@ -115,7 +115,7 @@ static int fake_get_fmap(struct fake_kernel *k, uint64_t node, uint32_t size,
 	return k->out.error;
 }
 
-static int fake_get_daxdev(struct fake_kernel *k, uint32_t index)
+static inline int fake_get_daxdev(struct fake_kernel *k, uint32_t index)
 {
 	struct fuse_get_daxdev_in arg = { .index = index };
 
@@ -123,7 +123,7 @@ static int fake_get_daxdev(struct fake_kernel *k, uint32_t index)
 	return k->out.error;
 }
 
-static void fake_forget(struct fake_kernel *k, uint64_t node)
+static inline void fake_forget(struct fake_kernel *k, uint64_t node)
 {
 	struct fuse_forget_in arg = { .nlookup = 1 };
 

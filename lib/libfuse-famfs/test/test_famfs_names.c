@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #ifndef FUSE_DEV_IOC_DAXDEV_OPEN
 #error "a server finds out by this whether it can register devices"
