@@ -45,13 +45,14 @@ struct fuse_req;
 struct fuse_session;
 
 /**
- * The kinds of map. `fuse_conn_info.fmap_kinds` and the argument `kinds` of
- * fuse_fmap_check() are masks of 1 << kind.
+ * A kind of map: extents that follow each other in the file.
  *
- * FUSE_FMAP_EXTENTS: extents that follow each other in the file
- * FUSE_FMAP_STRIPED: stripe sets (and extents) that follow each other
+ * `fuse_conn_info.fmap_kinds` and the argument `kinds` of fuse_fmap_check() are
+ * masks of 1 << kind.
  */
 #define FUSE_FMAP_EXTENTS	0
+
+/** A kind of map: stripe sets, and extents, that follow each other */
 #define FUSE_FMAP_STRIPED	1
 
 /**

@@ -42,7 +42,7 @@ struct fuse_fmap {
 	size_t nstrips;
 	size_t strips_room;
 
-	/* the first add function that failed */
+	/* the add function that failed */
 	int err;
 	const char *why;
 	size_t bad_seg;
@@ -98,17 +98,15 @@ static uint64_t size_of_file(const struct fuse_fmap *map)
 		map->covered : map->file_size;
 }
 
-/* Mark the map as wrong, unless it is already */
+/* Mark the map as wrong: from then on nothing is added */
 static int fail(struct fuse_fmap *map, int err, size_t seg, size_t strip,
 		const char *why)
 {
-	if (!map->err) {
-		map->err = err;
-		map->why = why;
-		map->bad_seg = seg;
-		map->bad_strip = strip;
-	}
-	return map->err;
+	map->err = err;
+	map->why = why;
+	map->bad_seg = seg;
+	map->bad_strip = strip;
+	return err;
 }
 
 /* Make room for `more` elements of `size` bytes, by doubling */
@@ -445,7 +443,7 @@ int fuse_fmap_check(const struct fuse_fmap *map, uint32_t kinds,
 {
 	uint32_t kind = map->striped ? FUSE_FMAP_STRIPED : FUSE_FMAP_EXTENTS;
 	struct range *ranges;
-	int err = -EINVAL;
+	int err;
 
 	if (!why)
 		whylen = 0;

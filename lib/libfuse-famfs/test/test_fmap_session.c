@@ -67,12 +67,19 @@ static struct fuse_fmap *make_map(fuse_ino_t ino, uint32_t n)
 	return map;
 }
 
+static fuse_req_t deferred[2];
+static int defer, ndeferred;
+
 static void server_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct fuse_fmap *map;
 
-	__atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+	calls++;
 	seen_size = size;
+	if (defer) {
+		deferred[ndeferred++] = req;
+		return;
+	}
 	if (!nextents) {
 		fuse_reply_err(req, ENODATA);
 		return;
@@ -344,6 +351,32 @@ static void what_is_kept_goes_when_the_map_is_asked_for_anew(void)
 	stop();
 }
 
+static void two_answers_for_one_file_are_kept_once(void)
+{
+	struct fuse_get_fmap_in arg = { .size = ROOM };
+	struct fuse_fmap *map = make_map(5, 1000);
+	int i;
+
+	want = 1;
+	nextents = 1000;
+	start(BOTH);
+	defer = 1;
+	for (i = 0; i < 2; i++)
+		EXPECT(!fake_request(&k, FUSE_GET_FMAP, 5, &arg, sizeof(arg)));
+	defer = 0;
+	for (i = 0; i < 2; i++) {
+		EXPECT(!fuse_reply_fmap(deferred[i], map));
+		EXPECT(recv(k.fd, k.reply, sizeof(k.reply), MSG_DONTWAIT) ==
+		       sizeof(struct fuse_out_header) + ROOM);
+	}
+	fuse_fmap_free(map);
+
+	EXPECT(!fake_get_fmap(&k, 5, ROOM, ROOM) && calls == 2);
+	fake_forget(&k, 5);
+	expect_call_for_rest();
+	stop();
+}
+
 static void a_position_behind_the_end_gets_nothing(void)
 {
 	want = 1;
@@ -594,6 +627,7 @@ static const struct {
 	T(what_is_kept_goes_with_the_last_piece),
 	T(what_is_kept_goes_with_the_inode),
 	T(what_is_kept_goes_when_the_map_is_asked_for_anew),
+	T(two_answers_for_one_file_are_kept_once),
 	T(a_position_behind_the_end_gets_nothing),
 	T(a_wrong_map_is_not_sent),
 	T(devices_are_named_or_registered),
@@ -616,7 +650,7 @@ int main(int argc, char **argv)
 				found = 1;
 			} else if (!strcmp(argv[a], tests[i].name) ||
 				   !strcmp(argv[a], "all")) {
-				want = calls = 0;
+				want = calls = ndeferred = 0;
 				clear_kinds = set_kinds = nextents = 0;
 				file_size = FUSE_FMAP_SIZE_COVERED;
 				device_fd = -1;
