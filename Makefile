@@ -25,6 +25,7 @@ help: ## this list
 	@echo 'TESTS="NAME ..."    only these test programs, or checks'
 	@echo 'DATA=DIR            the files that `make run` shows'
 	@echo 'LINUX_TREE=DIR, LINUX_TARBALL=FILE, LIBFUSE_TARBALL=FILE  your own instead of the pinned base'
+	@echo 'PREFIX=DIR, DESTDIR=DIR  where `make install` puts the library'
 	@echo 'BUILD=DIR, CACHE=DIR  where things are built, and where downloads are kept'
 
 packages: ## what this machine needs: installed (root) or named
@@ -44,7 +45,7 @@ run: packages ## the demonstration, in a VM
 	$(kernel_and_image)
 	@tools/run/run
 
-test: selftests ## all tests; the last line sums up
+test: libfuse-packages selftests ## all tests; the last line sums up
 	@tools/harness/test $(TESTS)
 
 shell: packages ## a prompt in a VM with CXL memory and a mounted tree
