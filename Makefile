@@ -9,7 +9,7 @@ KERNEL ?= default
 TESTS ?=
 SHELL_MEMORY ?= cxl:4x256M
 export BUILD CACHE KERNEL
-export PREFIX DESTDIR CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA
+export PREFIX DESTDIR CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA HOSTS
 
 # Both are downloads and builds of minutes on a new machine: side by side.
 define kernel_and_image
@@ -24,6 +24,7 @@ help: ## this list
 	@echo 'KERNEL=debug        with KASAN, lockdep, kmemleak (a build directory of its own)'
 	@echo 'TESTS="NAME ..."    only these test programs, or checks'
 	@echo 'DATA=DIR            the files that `make run` shows'
+	@echo 'HOSTS=2             `make run` with two VMs that have memory in common'
 	@echo 'LINUX_TREE=DIR, LINUX_TARBALL=FILE, LIBFUSE_TARBALL=FILE  your own instead of the pinned base'
 	@echo 'PREFIX=DIR, DESTDIR=DIR  where `make install` puts the library'
 	@echo 'BUILD=DIR, CACHE=DIR  where things are built, and where downloads are kept'
