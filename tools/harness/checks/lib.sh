@@ -77,10 +77,12 @@ fragment()
 	esac
 }
 
+# targets COMMIT CONFIG. Before there is our option, fs/fuse with and without
+# it are the same.
 targets()
 {
-	echo fs/fuse/
-	[[ $1 != y ]] || echo drivers/dax/ fs/dax.o
+	[[ $2 == y ]] && ! git -C "$tree" grep -q '^config FUSE_DAX_FMAP$' "$1" -- fs/fuse/Kconfig || echo fs/fuse/
+	[[ $2 != y ]] || echo drivers/dax/ fs/dax.o
 }
 
 compiler() { if [[ $1 == clang ]]; then find_clang; else echo "$1"; fi; }
@@ -91,7 +93,7 @@ passed()
 	{
 		git -C "$tree" ls-tree "$1" . tools/ | grep -v -e '\ttools$' -e '\tDocumentation$' -e '\tMAINTAINERS$' -e '\ttools/testing$'
 		fragment "$2"
-		targets "$2"
+		targets "$1" "$2"
 		"$(compiler "$3")" --version
 		declare -f configure kbuild build
 	} | sha256sum | sed "s|^\([0-9a-f]\{16\}\).*|$checks/passed/$3-$2-\1|"
@@ -129,19 +131,19 @@ configure()
 # the base's build does not have, which therefore is the first to be built;
 # then the objects go, so that the next run meets the warning again. kernel-doc,
 # which W=1 brings as well, is a check of its own. Leaves the objects without
-# local symbols, whose names have numbers in them.
+# local symbols, whose names have numbers in them, and with them in named/.
 build()
 {
 	local config=$2 out=$checks/$3-$2 passed part o status=0 base new
 	passed=$(passed "$@")
 	part=$passed.part
 	[[ ! -d $passed ]] || return 0
-	rm -rf "$part" && mkdir -p "$part"
+	rm -rf "$part" && mkdir -p "$part/named"
 	configure "$config" "$3" || return
 	[[ ! -e $out/unproven ]] || find "$out/fs" "$out/drivers" -name '*.o' -delete
 	touch "$out/unproven"
 	# shellcheck disable=SC2046  # several words
-	kbuild "$config" "$3" -k W=1 KERNELDOC=/dev/null $(targets "$config") >"$out/log" 2>&1 || status=$?
+	kbuild "$config" "$3" -k W=1 KERNELDOC=/dev/null $(targets "$1" "$config") >"$out/log" 2>&1 || status=$?
 	sed -n -e "s|^$source/||" -e 's/:[0-9]*:[0-9]*: /: /' -e '/[Ww]arning: /p' "$out/log" | sort -u >"$part/warnings"
 	base=$(passed base off "$3")/warnings
 	[[ $1 != base ]] || base=$part/warnings
@@ -153,7 +155,8 @@ build()
 	for o in "$out"/fs/fuse/*.o; do
 		# not what other commits left
 		[[ -e $source/fs/fuse/$(basename "$o" .o).c ]] || continue
-		objcopy --strip-debug --discard-all --remove-section=.comment "$o" "$part/${o##*/}" || return
+		cp "$o" "$part/named/" &&
+			objcopy --strip-debug --discard-all --remove-section=.comment "$o" "$part/${o##*/}" || return
 	done
 	rm "$out/unproven"
 	mv "$part" "$passed"

@@ -30,7 +30,7 @@ same()
 	for o in "$before"/*.o; do
 		cmp -s "$o" "$after/${o##*/}" && continue
 		echo "${o##*/} differs:"
-		diff <(functions "$o") <(functions "$after/${o##*/}") |
+		diff <(functions "$before/named/${o##*/}") <(functions "$after/named/${o##*/}") |
 			sed -n -e 's/^[<>] <\(.*\)>: .*/  \1/p' -e 's/^[<>] \(section .*\)/  \1/p' | sort -u
 		bad=1
 	done

@@ -29,8 +29,7 @@ look()
 	[[ ! -e $passed ]] || return 0
 	have_source "$1"
 	configure y gcc || return
-	# shellcheck disable=SC2046  # several words
-	kbuild y gcc -j"$JOBS" C=2 CHECK="$sparse" $(targets y) >"$log" 2>&1 || { cat "$log"; return 1; }
+	kbuild y gcc -j"$JOBS" C=2 CHECK="$sparse" fs/fuse/ drivers/dax/ fs/dax.o >"$log" 2>&1 || { cat "$log"; return 1; }
 	sed -e "s|^$source/||" -e 's/:[0-9]*:[0-9]*:/:/' "$log" | sort -u >"$passed.part"
 	mv "$passed.part" "$passed"
 }
