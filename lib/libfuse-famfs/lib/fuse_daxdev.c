@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: LGPL-2.1-only
+/*
+ * FUSE: Filesystem in Userspace
+ *
+ * DAX devices for file maps: finding and registering them.
+ *
+ * libdaxctl lists the devices. It has learned of famfs mode only lately, so
+ * the mode comes from sysfs, where it is the driver that a device is bound to.
+ *
+ * This program can be distributed under the terms of the GNU LGPLv2.
+ * See the file LGPL2.txt
+ */
+
+#define _GNU_SOURCE
+
+#include "fuse_daxdev.h"
+#include "fuse_fmap.h"
+
+#include <daxctl/libdaxctl.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DAX_BUS		"/sys/bus/dax/devices"
+#define FUSECTL		"/sys/fs/fuse/connections"
+#define FAMFS_DRIVER	"fsdev_dax"
+#define NAME_LEN	64
+#define UUID_LEN	64
+#define LIST_LEN	200
+
+struct fuse_daxdev {
+	uint64_t size;
+	char name[NAME_LEN];
+};
+
+/* What fuse_daxdev_find() was asked for: one of these */
+struct wanted {
+	const char *name;
+	const char *uuid;
+	uint64_t size;
+};
+
+static int __attribute__((format(printf, 4, 5)))
+say(int ret, char *why, size_t whylen, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (why && whylen)
+		vsnprintf(why, whylen, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+static bool parse_size(const char *s, uint64_t *size)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+	int shift = 0;
+
+	errno = 0;
+	*size = strtoull(s, &end, 0);
+	if (errno || end == s || *s == '-')
+		return false;
+	if (*end && (unit = strchr(units, *end))) {
+		shift = 10 * (int)(unit - units + 1);
+		end++;
+	}
+	if (*end || *size > UINT64_MAX >> shift)
+		return false;
+	*size <<= shift;
+	return *size != 0;
+}
+
+/* The driver's name, empty if there is none; false if there is no device */
+static bool get_driver(const char *name, char *driver, size_t len)
+{
+	char path[PATH_MAX], link[PATH_MAX], *base;
+	ssize_t n;
+
+	driver[0] = 0;
+	snprintf(path, sizeof(path), DAX_BUS "/%s/driver", name);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0) {
+		snprintf(path, sizeof(path), DAX_BUS "/%s", name);
+		return access(path, F_OK) == 0;
+	}
+	link[n] = 0;
+	base = strrchr(link, '/');
+	base = base ? base + 1 : link;
+	snprintf(driver, len, "%.*s", (int)len - 1, base);
+	return true;
+}
+
+static bool is_famfs(const char *name)
+{
+	char driver[NAME_LEN];
+
+	return get_driver(name, driver, sizeof(driver)) &&
+	       !strcmp(driver, FAMFS_DRIVER);
+}
+
+/*
+ * The uuid of what the device is part of: a namespace or region further up in
+ * the tree of devices. libdaxctl has it only if libndctl told it.
+ */
+static void get_uuid(const char *name, char *uuid)
+{
+	char path[PATH_MAX], file[PATH_MAX + 8];
+	char *slash;
+	FILE *f;
+
+	uuid[0] = 0;
+	snprintf(file, sizeof(file), DAX_BUS "/%s", name);
+	if (!realpath(file, path))
+		return;
+	while (!uuid[0] && (slash = strrchr(path, '/')) && slash != path) {
+		*slash = 0;
+		snprintf(file, sizeof(file), "%s/uuid", path);
+		f = fopen(file, "re");
+		if (!f)
+			continue;
+		if (fscanf(f, "%63s", uuid) != 1)
+			uuid[0] = 0;
+		fclose(f);
+	}
+}
+
+/*
+ * Is it a device of a FUSE mount? The kernel shows that to root, in a line
+ * "INDEX NAME ..." for each device.
+ */
+static bool in_use(const char *name)
+{
+	char path[PATH_MAX], line[256], held[NAME_LEN];
+	DIR *dir = opendir(FUSECTL);
+	bool found = false;
+	struct dirent *d;
+	FILE *f;
+
+	while (dir && !found && (d = readdir(dir))) {
+		snprintf(path, sizeof(path), FUSECTL "/%s/dax_devices",
+			 d->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		while (!found && fgets(line, sizeof(line), f))
+			found = sscanf(line, "%*s %63s", held) == 1 &&
+				!strcmp(held, name);
+		fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static bool matches(const struct wanted *w, const char *name, uint64_t size)
+{
+	char uuid[UUID_LEN];
+
+	if (w->name)
+		return !strcmp(name, w->name);
+	if (w->uuid) {
+		get_uuid(name, uuid);
+		return !strcasecmp(uuid, w->uuid);
+	}
+	return size == w->size && is_famfs(name) && !in_use(name);
+}
+
+/* Append to a list of devices for a person to read */
+static void list(char *to, const char *name, uint64_t size)
+{
+	size_t len = strlen(to);
+
+	snprintf(to + len, LIST_LEN - len, "%s%s (%" PRIu64 "M)",
+		 len ? ", " : "", name, size >> 20);
+}
+
+/* The device, or NULL with *err set to -errno */
+static struct fuse_daxdev *search(struct daxctl_ctx *ctx, const char *spec,
+				  const struct wanted *w, int *err,
+				  char *why, size_t whylen)
+{
+	char all[LIST_LEN] = "", fits[LIST_LEN] = "";
+	struct fuse_daxdev *found = NULL;
+	struct daxctl_region *region;
+	struct daxctl_dev *dev;
+	int n = 0;
+
+	daxctl_region_foreach(ctx, region) {
+		daxctl_dev_foreach(region, dev) {
+			const char *name = daxctl_dev_get_devname(dev);
+			uint64_t size = daxctl_dev_get_size(dev);
+
+			/* the seed of a region, of which no device was made */
+			if (!size)
+				continue;
+			list(all, name, size);
+			if (!matches(w, name, size))
+				continue;
+			list(fits, name, size);
+			if (n++)
+				continue;
+			found = calloc(1, sizeof(*found));
+			if (!found) {
+				*err = say(-ENOMEM, why, whylen, "no memory");
+				return NULL;
+			}
+			found->size = size;
+			snprintf(found->name, sizeof(found->name), "%s", name);
+		}
+	}
+	if (n == 1)
+		return found;
+	free(found);
+	if (n)
+		*err = say(-ENOTUNIQ, why, whylen,
+			   "%s is more than one DAX device: %s; give a name",
+			   spec, fits);
+	else if (!all[0])
+		*err = say(-ENODEV, why, whylen,
+			   "no DAX device %s; this machine has none at all (see: daxctl list, cxl list, ndctl list)",
+			   spec);
+	else
+		*err = say(-ENODEV, why, whylen,
+			   "no DAX device %s%s; there are: %s", spec,
+			   w->size ? " that is free and in famfs mode" : "",
+			   all);
+	return NULL;
+}
+
+struct fuse_daxdev *fuse_daxdev_find(const char *spec, char *why, size_t whylen)
+{
+	struct fuse_daxdev *dev = NULL;
+	struct wanted w = { 0 };
+	struct daxctl_ctx *ctx;
+	int err;
+
+	say(0, why, whylen, "%s", "");
+	if (!strncmp(spec, "uuid=", 5))
+		w.uuid = spec + 5;
+	else if (strncmp(spec, "size=", 5))
+		w.name = strncmp(spec, "/dev/", 5) ? spec : spec + 5;
+
+	if ((w.uuid && !*w.uuid) || (w.name && strncmp(w.name, "dax", 3)) ||
+	    (!w.name && !w.uuid && !parse_size(spec + 5, &w.size))) {
+		err = say(-EINVAL, why, whylen,
+			  "\"%s\" does not name a DAX device: dax0.0, size=256M or uuid=... would",
+			  spec);
+		goto out;
+	}
+
+	err = daxctl_new(&ctx);
+	if (err) {
+		say(err, why, whylen, "libdaxctl: %s", strerror(-err));
+		goto out;
+	}
+	dev = search(ctx, spec, &w, &err, why, whylen);
+	daxctl_unref(ctx);
+out:
+	if (!dev)
+		errno = -err;
+	return dev;
+}
+
+void fuse_daxdev_free(struct fuse_daxdev *dev)
+{
+	free(dev);
+}
+
+const char *fuse_daxdev_name(const struct fuse_daxdev *dev)
+{
+	return dev->name;
+}
+
+uint64_t fuse_daxdev_size(const struct fuse_daxdev *dev)
+{
+	return dev->size;
+}
+
+int fuse_daxdev_check_mode(const struct fuse_daxdev *dev,
+			   char *why, size_t whylen)
+{
+	const char *name = dev->name;
+	char driver[NAME_LEN];
+
+	if (!get_driver(name, driver, sizeof(driver)))
+		return say(-ENODEV, why, whylen, "%s has gone away", name);
+	if (!strcmp(driver, FAMFS_DRIVER))
+		return say(0, why, whylen, "%s", "");
+	if (!driver[0])
+		return say(-ENODEV, why, whylen,
+			   "%s is disabled; run: daxctl reconfigure-device --mode=famfs %s",
+			   name, name);
+	/* daxctl doesn't go this way in one step */
+	if (!strcmp(driver, "kmem"))
+		return say(-EOPNOTSUPP, why, whylen,
+			   "%s is in system-ram mode; run: daxctl reconfigure-device --force --mode=devdax %s && daxctl reconfigure-device --mode=famfs %s",
+			   name, name, name);
+	return say(-EOPNOTSUPP, why, whylen,
+		   "%s is in devdax mode (driver %s); run: daxctl reconfigure-device --mode=famfs %s",
+		   name, driver, name);
+}
+
+int fuse_daxdev_open_fd(const struct fuse_daxdev *dev, int flags,
+			char *why, size_t whylen)
+{
+	char path[NAME_LEN + 8];
+	int err, fd;
+
+	err = fuse_daxdev_check_mode(dev, why, whylen);
+	if (err)
+		return err;
+	snprintf(path, sizeof(path), "/dev/%s", dev->name);
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	err = -errno;
+	return say(err, why, whylen, "%s: %s", path, strerror(-err));
+}
+
+/* What FUSE_DEV_IOC_DAXDEV_OPEN fails with, in words */
+static const char *objection(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return "in use by another mount, or under another index of this one (see " FUSECTL "/*/dax_devices)";
+	case -EEXIST:
+		return "there is a device with this index already";
+	case -EPERM:
+		return "DAX file maps were not negotiated: does the kernel have CONFIG_FUSE_DAX_FMAP, and did root mount this?";
+	case -ENOTTY:
+		return "the kernel knows no DAX file maps";
+	case -ENODEV:
+		return "it is going away";
+	case -ENOTCONN:
+		return "unmounted";
+	default:
+		return strerror(-err);
+	}
+}
+
+int fuse_daxdev_register(struct fuse_session *se,
+			 const struct fuse_daxdev *dev, uint32_t index,
+			 int flags, char *why, size_t whylen)
+{
+	int fd, ret;
+
+	fd = fuse_daxdev_open_fd(dev, flags, why, whylen);
+	if (fd < 0)
+		return fd;
+	ret = fuse_session_daxdev_open(se, fd, index);
+	close(fd);
+	if (ret < 0)
+		say(ret, why, whylen, "%s can't be registered as device %" PRIu32 ": %s",
+		    dev->name, index, objection(ret));
+	return ret;
+}
