@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Fill the files of a mounted tree, or read them and compare their checksums.
- * Knows nothing of the server but the plan, which says how large each file is
- * and where its bytes lie (see dax_tree_server.c and plan.awk).
+ * Knows nothing of the server but its manifest, which says how large each file
+ * is and where its bytes lie (lib/libfuse-famfs/example/fmap_tree.c).
  *
- *	treeio fill PLAN SOURCE TARGET	copy each file, by write(2) or a mapping
- *	treeio verify PLAN MANIFEST TREE	read each file by mmap and by read(2)
+ *	treeio fill MANIFEST SOURCE TARGET	copy each file, by write(2) or a mapping
+ *	treeio verify MANIFEST SUMS TREE	read each file by mmap and by read(2)
+ *
+ * SUMS has a line for each file: its SHA-256, its size, its path; in the order
+ * of the paths. Paths with a newline or a backslash are not in it, and are
+ * passed over.
  *
  * The faults of a file are counted by the kernel's tracepoints for faults on
  * DAX files, by perf events of this process alone, while all of the file is
@@ -14,6 +18,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -93,50 +98,77 @@ static void sha_final(struct sha *c, char *hex)
 		sprintf(hex + 2 * i, "%02x", md[i]);
 }
 
-/* The plan */
+/* The manifest */
 
 struct entry {
-	char type;
+	const char *path;
 	uint64_t size;
-	uint64_t chunk;
-	int nstrips;
+	uint64_t chunk;		/* 0: the ranges follow each other */
+	int nranges;
 	struct {
-		int dev;
+		unsigned int dev;
 		uint64_t off, len;
-	} strip[MAX_DEVS];
-	char path[4096];
+	} range[MAX_DEVS];
 };
 
-/* The next file of the plan; directories are passed over */
-static bool next_entry(FILE *f, struct entry *e)
+static struct entry *entries;
+static int nentries;
+static uint64_t all_bytes;
+
+static int compare_entries(const void *a, const void *b)
 {
-	char line[8192], strips[2048];
-	int at;
+	return strcmp(((const struct entry *)a)->path,
+		      ((const struct entry *)b)->path);
+}
 
-	do {
-		if (!fgets(line, sizeof(line), f))
-			return false;
-		line[strcspn(line, "\n")] = 0;
-		if (sscanf(line, "%c %" SCNu64 " %" SCNu64 " %2047s%n",
-			   &e->type, &e->size, &e->chunk, strips, &at) != 4 ||
-		    strlen(line + at) < 2 ||
-		    strlen(line + at) > sizeof(e->path))
-			die("can't read the plan: %s", line);
-	} while (e->type == 'd');
-	strcpy(e->path, line + at + 1);
-	e->nstrips = 0;
-	if (e->type == 'n')
-		return true;
-	for (char *p = strtok(strips, ","); p; p = strtok(NULL, ",")) {
-		int i = e->nstrips++;
+static void read_manifest(const char *name)
+{
+	static cfg_opt_t device[] = {
+		CFG_INT("index", 0, CFGF_NONE),
+		CFG_STR("name", NULL, CFGF_NONE),
+		CFG_END()
+	}, file[] = {
+		CFG_STR("path", NULL, CFGF_NONE),
+		CFG_INT("mode", 0, CFGF_NONE),
+		CFG_INT("size", 0, CFGF_NONE),
+		CFG_INT("chunk", 0, CFGF_NONE),
+		CFG_INT_LIST("ranges", NULL, CFGF_NONE),
+		CFG_END()
+	}, manifest[] = {
+		CFG_SEC("device", device, CFGF_MULTI),
+		CFG_SEC("file", file, CFGF_MULTI),
+		CFG_END()
+	};
+	cfg_t *cfg = cfg_init(manifest, CFGF_NONE);
 
-		if (i == MAX_DEVS ||
-		    sscanf(p, "%d:%" SCNu64 ":%" SCNu64, &e->strip[i].dev,
-			   &e->strip[i].off, &e->strip[i].len) != 3 ||
-		    (unsigned int)e->strip[i].dev >= MAX_DEVS)
-			die("can't read the plan: %s", line);
+	if (!cfg || cfg_parse(cfg, name) != CFG_SUCCESS)
+		die("can't read %s", name);
+	entries = calloc(cfg_size(cfg, "file") + 1, sizeof(*entries));
+	if (!entries)
+		die("no memory");
+	for (unsigned int i = 0; i < cfg_size(cfg, "file"); i++) {
+		cfg_t *f = cfg_getnsec(cfg, "file", i);
+		struct entry *e = &entries[nentries];
+
+		e->path = cfg_getstr(f, "path");
+		if (strpbrk(e->path, "\n\\"))
+			continue;
+		e->size = cfg_getint(f, "size");
+		e->chunk = cfg_getint(f, "chunk");
+		e->nranges = cfg_size(f, "ranges") / 3;
+		if (e->nranges > MAX_DEVS)
+			die("%s has more than %d ranges", e->path, MAX_DEVS);
+		for (int r = 0; r < e->nranges; r++) {
+			e->range[r].dev = cfg_getnint(f, "ranges", 3 * r);
+			e->range[r].off = cfg_getnint(f, "ranges", 3 * r + 1);
+			e->range[r].len = cfg_getnint(f, "ranges", 3 * r + 2);
+			if (e->range[r].dev >= MAX_DEVS)
+				die("%s: more than %d devices", name, MAX_DEVS);
+		}
+		all_bytes += e->size;
+		nentries++;
 	}
-	return true;
+	qsort(entries, nentries, sizeof(*entries), compare_entries);
 }
 
 /* How many bytes of a file lie on each device */
@@ -146,12 +178,12 @@ static void spread(const struct entry *e, uint64_t *bytes)
 
 	memset(bytes, 0, MAX_DEVS * sizeof(*bytes));
 	for (int i = 0; pos < e->size; i++) {
-		int s = e->type == 's' ? i % e->nstrips : i;
-		uint64_t n = e->type == 's' ? e->chunk : e->strip[s].len;
+		int s = e->chunk ? i % e->nranges : i;
+		uint64_t n = e->chunk ? e->chunk : e->range[s].len;
 
 		if (n > e->size - pos)
 			n = e->size - pos;
-		bytes[e->strip[s].dev] += n;
+		bytes[e->range[s].dev] += n;
 		pos += n;
 	}
 }
@@ -159,7 +191,7 @@ static void spread(const struct entry *e, uint64_t *bytes)
 struct progress {
 	const char *what;
 	double last;
-	uint64_t bytes, all;
+	uint64_t bytes;
 	int files;
 };
 
@@ -170,22 +202,8 @@ static void progress(struct progress *p, uint64_t bytes)
 		return;
 	p->last = now();
 	printf("# %s: %d files, %.1f of %.1f MB, %.0f s\n", p->what, p->files,
-	       p->bytes / 1e6, p->all / 1e6, now() - started);
+	       p->bytes / 1e6, all_bytes / 1e6, now() - started);
 	fflush(stdout);
-}
-
-static FILE *open_plan(const char *name, uint64_t *all)
-{
-	FILE *f = fopen(name, "r");
-	struct entry e;
-
-	if (!f)
-		die("%s: %s", name, strerror(errno));
-	*all = 0;
-	while (next_entry(f, &e))
-		*all += e.size;
-	rewind(f);
-	return f;
 }
 
 static int open_at(const char *dir, const char *name, int flags)
@@ -219,45 +237,43 @@ static char *map_file(int fd, uint64_t size, int prot, const char *name)
 	return p;
 }
 
-static int fill(const char *plan, const char *source, const char *target)
+static int fill(const char *source, const char *target)
 {
 	struct progress p = { .what = "filling", .last = now() };
-	FILE *f = open_plan(plan, &p.all);
 	int by_map = 0;
-	struct entry e;
 
-	for (; next_entry(f, &e); p.files++) {
+	for (struct entry *e = entries; e < entries + nentries; e++, p.files++) {
 		/* every fourth file through a mapping */
-		bool mapped = p.files % 4 == 3 && e.size;
-		int in = open_at(source, e.path, O_RDONLY);
-		int out = open_at(target, e.path, O_RDWR);
+		bool mapped = p.files % 4 == 3 && e->size;
+		int in = open_at(source, e->path, O_RDONLY);
+		int out = open_at(target, e->path, O_RDWR);
 		char *to = NULL;
 		uint64_t pos = 0;
 		ssize_t n;
 
 		if (mapped) {
-			to = map_file(out, e.size, PROT_READ | PROT_WRITE,
-				      e.path);
+			to = map_file(out, e->size, PROT_READ | PROT_WRITE,
+				      e->path);
 			by_map++;
 		}
 		while ((n = read(in, buf, BUF)) > 0) {
-			if (pos + n > e.size)
-				die("%s is longer than it was", e.path);
+			if (pos + n > e->size)
+				die("%s is longer than it was", e->path);
 			if (mapped)
 				memcpy(to + pos, buf, n);
 			else if (pwrite(out, buf, n, pos) != n)
-				die("write %s: %s", e.path, strerror(errno));
+				die("write %s: %s", e->path, strerror(errno));
 			pos += n;
 			progress(&p, n);
 		}
 		if (n < 0)
-			die("read %s: %s", e.path, strerror(errno));
-		if (pos != e.size)
-			die("%s is shorter than it was", e.path);
+			die("read %s: %s", e->path, strerror(errno));
+		if (pos != e->size)
+			die("%s is shorter than it was", e->path);
 		if (mapped) {
-			if (msync(to, e.size, MS_SYNC))
-				die("msync %s: %s", e.path, strerror(errno));
-			munmap(to, e.size);
+			if (msync(to, e->size, MS_SYNC))
+				die("msync %s: %s", e->path, strerror(errno));
+			munmap(to, e->size);
 		}
 		close(in);
 		close(out);
@@ -335,28 +351,26 @@ static void sum_by_read(int fd, const struct entry *e, char *hex)
 	sha_final(&c, hex);
 }
 
-static int verify(const char *plan, const char *manifest, const char *tree)
+static int verify(const char *sums, const char *tree)
 {
 	struct progress p = { .what = "reading", .last = now() };
 	int pmd = fault_counter("dax_pmd_fault_done");
 	int pte = fault_counter("dax_pte_fault_done");
 	uint64_t bytes[MAX_DEVS], total[MAX_DEVS] = {}, all_huge = 0, all_small = 0;
-	FILE *f = open_plan(plan, &p.all);
-	FILE *m = fopen(manifest, "r");
+	FILE *m = fopen(sums, "r");
 	char want[65], by_mmap[65], by_read[65], first_bad[4200] = "";
 	int bad = 0, huge_expected = 0, huge_missing = 0;
-	struct entry e;
 
 	if (!m)
-		die("%s: %s", manifest, strerror(errno));
+		die("%s: %s", sums, strerror(errno));
 	printf("%-48s %9s %-7s %5s %9s %9s %9s %9s %5s %6s  %s\n", "file",
 	       "size", "kind", "chunk", "dev 0", "dev 1", "dev 2", "dev 3",
 	       "2M", "4K", "sha256");
-	for (; next_entry(f, &e); p.files++) {
-		const char *kind = e.type == 's' ? "striped" :
-				   e.type == 'e' ? "extent" : "no map";
+	for (struct entry *e = entries; e < entries + nentries; e++, p.files++) {
+		const char *kind = e->chunk ? "striped" :
+				   e->nranges ? "extent" : "no map";
 		uint64_t huge, small;
-		size_t len = strlen(e.path);
+		size_t len = strlen(e->path);
 		char line[8192], chunk[24] = "-";
 		const char *verdict;
 		struct stat st;
@@ -364,38 +378,39 @@ static int verify(const char *plan, const char *manifest, const char *tree)
 
 		if (!fgets(line, sizeof(line), m) ||
 		    sscanf(line, "%64s %*u%n", want, &at) != 1)
-			die("manifest and plan differ at %s", e.path);
+			die("manifest and checksums differ at %s", e->path);
 		line[strcspn(line, "\n")] = 0;
-		if (strcmp(line + at + 1, e.path))
-			die("manifest and plan differ at %s", e.path);
-		fd = open_at(tree, e.path, O_RDONLY);
+		if (strcmp(line + at + 1, e->path))
+			die("manifest and checksums differ at %s", e->path);
+		fd = open_at(tree, e->path, O_RDONLY);
 		huge = counted(pmd);
 		small = counted(pte);
-		sum_by_mmap(fd, &e, by_mmap);
+		sum_by_mmap(fd, e, by_mmap);
 		huge = counted(pmd) - huge;
 		small = counted(pte) - small;
-		sum_by_read(fd, &e, by_read);
+		sum_by_read(fd, e, by_read);
 		if (fstat(fd, &st))
-			die("fstat %s: %s", e.path, strerror(errno));
+			die("fstat %s: %s", e->path, strerror(errno));
 		close(fd);
 
-		verdict = (uint64_t)st.st_size != e.size ? "SIZE DIFFERS" :
+		verdict = (uint64_t)st.st_size != e->size ? "SIZE DIFFERS" :
 			  strcmp(by_mmap, want) ? "DIFFERS BY MMAP" :
 			  strcmp(by_read, want) ? "DIFFERS BY READ" : "ok";
 		if (strcmp(verdict, "ok") && !bad++)
-			snprintf(first_bad, sizeof(first_bad), "%s: %s", e.path,
+			snprintf(first_bad, sizeof(first_bad), "%s: %s", e->path,
 				 verdict);
-		if (e.type == 's' && e.chunk % HUGE == 0 && e.size >= HUGE) {
+		/* these begin at 2 MiB, and have chunks of 2 MiB */
+		if (e->size >= HUGE) {
 			huge_expected++;
-			huge_missing += huge != e.size / HUGE;
+			huge_missing += huge != e->size / HUGE;
 		}
-		spread(&e, bytes);
-		if (e.type == 's')
+		spread(e, bytes);
+		if (e->chunk)
 			snprintf(chunk, sizeof(chunk), "%" PRIu64 "K",
-				 e.chunk >> 10);
+				 e->chunk >> 10);
 		printf("%s%-*s %9" PRIu64 " %-7s %5s", len > 48 ? ".." : "",
-		       len > 48 ? 46 : 48, e.path + (len > 48 ? len - 46 : 0),
-		       e.size, kind, chunk);
+		       len > 48 ? 46 : 48, e->path + (len > 48 ? len - 46 : 0),
+		       e->size, kind, chunk);
 		for (int i = 0; i < 4; i++)
 			printf(" %9" PRIu64, bytes[i]);
 		printf(" %5" PRIu64 " %6" PRIu64 "  %s\n", huge, small, verdict);
@@ -403,9 +418,9 @@ static int verify(const char *plan, const char *manifest, const char *tree)
 			total[i] += bytes[i];
 		all_huge += huge;
 		all_small += small;
-		progress(&p, e.size);
+		progress(&p, e->size);
 	}
-	printf("%-48.48s %9" PRIu64 " %-7s %5s", "all", p.all, "", "");
+	printf("%-48.48s %9" PRIu64 " %-7s %5s", "all", all_bytes, "", "");
 	for (int i = 0; i < 4; i++)
 		printf(" %9" PRIu64, total[i]);
 	printf(" %5" PRIu64 " %6" PRIu64 "  %d of %d ok\n", all_huge, all_small,
@@ -413,12 +428,12 @@ static int verify(const char *plan, const char *manifest, const char *tree)
 	printf("# read %d files twice, by mmap and by read(2), in %.1f s\n",
 	       p.files, now() - started);
 	if (fgets(buf, BUF, m))
-		die("the manifest has more files than the plan");
+		die("there are more checksums than files in the manifest");
 	if (bad)
 		die("%d of %d files differ, the first is %s", bad, p.files,
 		    first_bad);
 	if (huge_missing)
-		die("%d of %d files with 2 MiB chunks were not mapped by 2 MiB faults",
+		die("%d of %d files of 2 MiB or more were not mapped by 2 MiB faults",
 		    huge_missing, huge_expected);
 	return 0;
 }
@@ -426,11 +441,15 @@ static int verify(const char *plan, const char *manifest, const char *tree)
 int main(int argc, char **argv)
 {
 	started = now();
-	if (argc == 5 && !strcmp(argv[1], "fill"))
-		return fill(argv[2], argv[3], argv[4]);
-	if (argc == 5 && !strcmp(argv[1], "verify"))
-		return verify(argv[2], argv[3], argv[4]);
-	fputs("usage: treeio fill PLAN SOURCE TARGET | verify PLAN MANIFEST TREE\n",
+	if (argc == 5 && !strcmp(argv[1], "fill")) {
+		read_manifest(argv[2]);
+		return fill(argv[3], argv[4]);
+	}
+	if (argc == 5 && !strcmp(argv[1], "verify")) {
+		read_manifest(argv[2]);
+		return verify(argv[3], argv[4]);
+	}
+	fputs("usage: treeio fill MANIFEST SOURCE TARGET | verify MANIFEST SUMS TREE\n",
 	      stderr);
 	return 2;
 }

@@ -29,6 +29,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +43,7 @@ static struct options {
 	const char *device;
 } options;
 static struct fuse_daxdev *device;
+static bool maps_offered;
 
 static const struct fuse_opt option_spec[] = {
 	{ "--device=%s", offsetof(struct options, device), 1 },
@@ -51,8 +53,9 @@ static const struct fuse_opt option_spec[] = {
 static void *hello_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 {
 	(void)cfg;
-	if (!fuse_set_feature_flag(conn, FUSE_CAP_DAX_FMAP))
-		fprintf(stderr, "the kernel offers no DAX file maps: hello has no data\n");
+	maps_offered = fuse_set_feature_flag(conn, FUSE_CAP_DAX_FMAP);
+	if (!maps_offered)
+		fprintf(stderr, "the kernel offers no DAX file maps: hello can't be opened\n");
 	return NULL;
 }
 
@@ -83,15 +86,19 @@ static int hello_readdir(const char *path, void *buf, fuse_fill_dir_t filler,
 	return 0;
 }
 
-/* Without maps requests for "hello" come here, too: it has nothing to read */
+static int hello_open(const char *path, struct fuse_file_info *fi)
+{
+	(void)fi;
+	return !strcmp(path, "/hello") && !maps_offered ? -EOPNOTSUPP : 0;
+}
+
+/* Of "about" only */
 static int hello_read(const char *path, char *buf, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
 	size_t len = strlen(about);
 
-	(void)fi;
-	if (strcmp(path, "/about"))
-		return -EOPNOTSUPP;
+	(void)path, (void)fi;
 	if ((size_t)off >= len)
 		return 0;
 	if (size > len - off)
@@ -124,6 +131,7 @@ static const struct fuse_operations hello_ops = {
 	.init = hello_init,
 	.getattr = hello_getattr,
 	.readdir = hello_readdir,
+	.open = hello_open,
 	.read = hello_read,
 	.get_fmap = hello_get_fmap,
 	.get_daxdev = hello_get_daxdev,

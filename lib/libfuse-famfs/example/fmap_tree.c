@@ -362,7 +362,7 @@ static void tree_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void tree_get_daxdev(fuse_req_t req, int daxdev_index)
 {
 	uint32_t index = daxdev_index;
-	char why[WHY_LEN] = "it is not in the manifest";
+	char why[WHY_LEN] = "no such device";
 	int ret = -ENODEV;
 	size_t i;
 
@@ -373,7 +373,7 @@ static void tree_get_daxdev(fuse_req_t req, int daxdev_index)
 	if (ret > 0) {
 		fuse_reply_daxdev(req, index, NULL);
 	} else {
-		fuse_log(FUSE_LOG_ERR, "fmap_tree: device %u: %s\n", index, why);
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s\n", why);
 		fuse_reply_err(req, -ret);
 	}
 }

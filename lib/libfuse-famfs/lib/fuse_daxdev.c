@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #define DAX_BUS		"/sys/bus/dax/devices"
@@ -264,6 +265,8 @@ struct fuse_daxdev *fuse_daxdev_find(const char *spec, char *why, size_t whylen)
 		say(err, why, whylen, "libdaxctl: %s", strerror(-err));
 		goto out;
 	}
+	/* what it may not read as an ordinary user is nothing we need */
+	daxctl_set_log_priority(ctx, LOG_CRIT);
 	dev = search(ctx, spec, &w, &err, why, whylen);
 	daxctl_unref(ctx);
 out:

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The example servers of lib/libfuse-famfs in a VM, over both transports, and
+# what they say when something is wrong. What happens there is in
+# guest/examples, which writes the TAP.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+"$HARNESS/examples"
+gcc -O2 -Wall -o "$BUILD/payload/examples/mmap_cmp" "$HARNESS/tests/mmap_cmp.c"
+cp "$HARNESS/tests/tap.sh" "$BUILD/payload/examples/"
+exec "$HARNESS/vm" --name examples --memory cxl:2x256M,nvdimm:1x256M --timeout 240 -- /harness/examples
