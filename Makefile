@@ -42,14 +42,14 @@ selftests: packages
 	$(kernel_and_image)
 	@tools/harness/selftests build
 
-run: packages ## the demonstration, in a VM
+run: packages libfuse-packages ## the demonstration, in a VM
 	$(kernel_and_image)
 	@tools/run/run
 
 test: libfuse-packages selftests ## all tests; the last line sums up
 	@tools/harness/test $(TESTS)
 
-shell: packages ## a prompt in a VM with CXL memory and a mounted tree
+shell: packages libfuse-packages ## a prompt in a VM with CXL memory and a mounted tree
 	$(kernel_and_image)
 	@tools/run/run prepare
 	@tools/harness/vm --name shell --memory $(SHELL_MEMORY) --interactive

@@ -728,8 +728,7 @@ static void server_process(struct raw_server *s)
 {
 	pthread_t thread;
 
-	if (!s->outlive)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* Hold nothing of the test's open, least of all files on a mount */
 	if (s->fd > 3)
 		close_range(3, s->fd - 1, 0);

@@ -114,7 +114,6 @@ struct raw_server {
 	uid_t user_id;		/* mount option */
 	bool default_permissions;	/* mount option */
 	int nthreads;
-	bool outlive;		/* the server outlives the process that forks */
 	rs_hook hook;
 	int (*uring)(struct raw_server *s);	/* rs_uring: by io_uring, too */
 	/* May change while the server runs */
