@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The files of two-hosts.manifest as lines of a plan (see dax_tree_server.c):
+# The files of two-hosts.manifest, for who compares, one a line:
 # e or s, size, chunk size or 0, INDEX:OFFSET:LENGTH,..., path
 
 BEGIN { FS = "[ =',{}]+" }
