@@ -267,7 +267,10 @@ FIXTURE_SETUP(server)
 {
 	const char *why = sandbox(2);
 
-	self->dir = self->fd = self->sync_fd = self->fresh = -1;
+	self->dir = -1;
+	self->fd = -1;
+	self->sync_fd = -1;
+	self->fresh = -1;
 	self->p = MAP_FAILED;
 	if (why)
 		SKIP(return, "%s", why);
@@ -351,8 +354,6 @@ TEST_F_TIMEOUT(server, ends_and_open_files_are_read_and_written, 10)
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	EXPECT_EQ(0, fstat(self->fd, &st));
 	EXPECT_EQ(SIZE, st.st_size);
-	EXPECT_EQ(-1, ftruncate(self->fd, PG));
-	EXPECT_EQ(EOPNOTSUPP, errno);
 	EXPECT_TRUE(got(self->fd, 1, 0, PG));
 }
 

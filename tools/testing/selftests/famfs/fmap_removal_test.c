@@ -185,8 +185,8 @@ static void *worker_faults(void *arg)
 
 static void *worker_reads(void *arg)
 {
-	struct worker *w = arg;
 	static __thread char buf[2 * CHUNK];
+	struct worker *w = arg;
 
 	while (!*w->stop) {
 		off_t at = rand_r(&w->seed) % (STRIPED_LEN - sizeof(buf));

@@ -471,7 +471,7 @@ TEST_F(file, keeps_its_bytes_when_another_takes_its_name)
 	fd = open(from, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	ASSERT_TRUE(put(fd, 2, 0, PG));
-	/* to and fro, then for good */
+	/* there and back, then for good */
 	ASSERT_EQ(0, renameat2(AT_FDCWD, from, AT_FDCWD, self->path,
 			       RENAME_EXCHANGE));
 	EXPECT_TRUE(got(self->fd, 1, 0, PG));

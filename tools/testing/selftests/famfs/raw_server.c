@@ -645,7 +645,7 @@ static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		return 0;
 	case FUSE_OPEN:
 		n->nopen++;
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case FUSE_OPENDIR:
 		fill_open(s, n, &out.open);
 		if (S_ISDIR(n->mode))
