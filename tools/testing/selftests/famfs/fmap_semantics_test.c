@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <linux/aio_abi.h>
 #include <linux/falloc.h>
 #include <linux/fiemap.h>
@@ -1860,6 +1861,98 @@ FIXTURE_SETUP(own)
 FIXTURE_TEARDOWN(own)
 {
 	rs_free(self->s);
+}
+
+TEST_F(own, setuid_is_lost_by_a_write_also_if_the_server_wants_to_do_that)
+{
+	static const uint64_t want[] = {
+		FUSE_HANDLE_KILLPRIV, FUSE_HANDLE_KILLPRIV_V2
+	};
+
+	for (int i = 0; i < 2; i++) {
+		struct raw_server *s = semantics_server(1);
+		struct rs_node *f;
+		pid_t pid;
+		int fd;
+
+		ASSERT_NE(NULL, s);
+		f = add_mapped(s, "f", 0, OFF, SIZE);
+		f->mode = S_IFREG | 06777;
+		s->want |= want[i];
+		ASSERT_EQ(0, start_server(s));
+		fd = open_in(s, "f", O_RDWR);
+		ASSERT_LE(0, fd);
+		pid = fork();
+		if (!pid)
+			_exit(setresgid(1000, 1000, 1000) ||
+			      setresuid(1000, 1000, 1000) ||
+			      !put(fd, 2, 0, 10));
+		EXPECT_EQ(0, status_of(pid));
+		EXPECT_EQ(S_IFREG | 0777, f->mode);
+		EXPECT_TRUE(got(fd, 2, 0, 10));
+		close(fd);
+		rs_free(s);
+	}
+}
+
+/* The server's own: whether files have capabilities */
+static bool has_caps;
+
+static int serve_caps(struct raw_server *s, const struct fuse_in_header *ih,
+		      const void *arg)
+{
+	const struct fuse_getxattr_in *get = arg;
+	struct fuse_getxattr_out size = { .size = 20 };
+	static const char caps[20] = { 0, 0, 0, 2, 0, 4 };
+
+	switch (ih->opcode) {
+	case FUSE_GETXATTR:
+		if (!has_caps || strcmp(arg + sizeof(*get), "security.capability"))
+			return -ENODATA;
+		rs_reply(s, ih->unique, 0, get->size ? (void *)caps : &size,
+			 get->size ? sizeof(caps) : sizeof(size));
+		return 1;
+	case FUSE_SETXATTR:
+	case FUSE_REMOVEXATTR:
+		has_caps = ih->opcode == FUSE_SETXATTR;
+		rs_reply(s, ih->unique, 0, NULL, 0);
+		return 1;
+	}
+	return 0;
+}
+
+TEST_F(own, file_capabilities_are_lost_by_a_write)
+{
+	static const char caps[20] = { 0, 0, 0, 2, 0, 4 };
+	struct raw_server *s = self->s;
+	uint32_t asked;
+	char path[PATH_MAX];
+	int fd;
+
+	add_mapped(s, "f", 0, OFF, SIZE);
+	has_caps = true;
+	s->hook = serve_caps;
+	ASSERT_EQ(0, start_server(s));
+	fd = open_in(s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(put(fd, 1, 0, 10));
+	EXPECT_EQ(1, s->count[FUSE_REMOVEXATTR]);
+	close(fd);
+
+	/* known to have none, so nobody is asked */
+	fd = open_in(s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	asked = s->count[FUSE_GETXATTR];
+	EXPECT_TRUE(put(fd, 1, 0, 10));
+	EXPECT_EQ(asked, s->count[FUSE_GETXATTR]);
+	/* until it gets some again */
+	snprintf(path, sizeof(path), "%s/f", s->mnt);
+	ASSERT_EQ(0, setxattr(path, "security.capability", caps, sizeof(caps),
+			      0));
+	EXPECT_TRUE(put(fd, 1, 0, 10));
+	EXPECT_EQ(2, s->count[FUSE_REMOVEXATTR]);
+	EXPECT_EQ(0, s->count[FUSE_WRITE]);
+	close(fd);
 }
 
 TEST_F(own, FOPEN_NONSEEKABLE_and_FOPEN_STREAM_take_the_position_away)
