@@ -83,9 +83,8 @@ struct range {
 
 static struct fuse_daxdev **devices;
 static struct fuse_fmap_device *devinfo;	/* index and size of each */
-static size_t ndevices;
 static struct node **nodes;			/* by inode number */
-static size_t nnodes = FUSE_ROOT_ID;
+static size_t ndevices, nnodes = FUSE_ROOT_ID;
 static void *by_name, *by_place;		/* search trees: nodes, ranges */
 static struct fuse_session *session;
 static bool maps_offered;
@@ -147,10 +146,8 @@ static struct node *get_node(struct node *parent, const char *name)
 
 	n->parent = parent;
 	n->name = ok(strdup(name));
-	n->attr.st_ino = nnodes;
-	n->attr.st_nlink = 1;
-	n->attr.st_uid = getuid();
-	n->attr.st_gid = getgid();
+	n->attr = (struct stat) { .st_ino = nnodes, .st_nlink = 1,
+				  .st_uid = getuid(), .st_gid = getgid() };
 	old = *(struct node **)ok(tsearch(n, &by_name, compare_nodes));
 	if (old != n) {
 		free(n->name);
@@ -424,8 +421,8 @@ static int serve(int argc, char **argv)
  * laid from the start of the devices, the others from the end, so that they
  * don't spoil the alignment. Each file begins on the next device.
  */
-static void print_file(FILE *f, const char *path, const struct stat *st,
-		       long chunk, long stripe)
+static void print_file(FILE *f, const char *manifest, const char *path,
+		       const struct stat *st, long chunk, long stripe)
 {
 	static uint64_t *start, turn;
 	bool large = st->st_size >= chunk;
@@ -434,6 +431,7 @@ static void print_file(FILE *f, const char *path, const struct stat *st,
 	start = start ? start : ok(calloc(ndevices, sizeof(*start)));
 	chunks = (st->st_size + unit - 1) / unit;
 	stripe = chunks < stripe ? chunks : stripe;
+	path += strspn(path, "/");
 	fputs("file { path = '", f);
 	for (i = 0; path[i]; i++)
 		fprintf(f, strchr("'\\", path[i]) ? "\\%c" : "%c", path[i]);
@@ -447,9 +445,11 @@ static void print_file(FILE *f, const char *path, const struct stat *st,
 		size_t d = turn % ndevices;
 
 		len = (chunks - i + stripe - 1) / stripe * unit;
-		if (devinfo[d].size - start[d] < (uint64_t)len)
+		if (devinfo[d].size - start[d] < (uint64_t)len) {
+			unlink(manifest);
 			errx(1, "%s is full, there is no room for %ld bytes of \"%s\": more or larger devices are needed",
 			     fuse_daxdev_name(devices[d]), len, path);
+		}
 		devinfo[d].size -= large ? 0 : len;
 		fprintf(f, "%s%zu, %" PRIu64 ", %ld", i ? ",  " : "  ranges = {", d,
 			large ? start[d] : devinfo[d].size, len);
@@ -499,7 +499,7 @@ static int create(int argc, char **argv)
 	fts = ok(fts_open(dir, FTS_PHYSICAL | FTS_NOCHDIR, compare_entries));
 	while ((e = fts_read(fts))) {
 		if (e->fts_info == FTS_F)
-			print_file(f, e->fts_path + strlen(dir[0]) + 1, e->fts_statp, chunk, stripe);
+			print_file(f, argv[2], e->fts_path + strlen(dir[0]), e->fts_statp, chunk, stripe);
 		else if (e->fts_errno)
 			errx(1, "%s: %s", e->fts_path, strerror(e->fts_errno));
 		else if (e->fts_info != FTS_D && e->fts_info != FTS_DP)
