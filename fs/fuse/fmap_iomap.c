@@ -16,9 +16,11 @@
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 
-static int fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
-				 unsigned int flags, struct iomap *iomap,
-				 struct iomap *srcmap)
+/* Inline also if there are two callers: this is part of each page fault */
+static __always_inline int
+fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
+		      unsigned int flags, struct iomap *iomap,
+		      struct iomap *srcmap)
 {
 	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
 	struct fuse_fmap_range range;
