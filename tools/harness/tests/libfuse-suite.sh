@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# libfuse's own tests, in a VM, with the unmodified library and with ours: each
+# one that passes with the former has to pass with the latter. One that neither
+# of them runs is listed as skipped, with the reason. What happens in the VM is
+# in guest/libfuse-suite.
+#
+#   LIBFUSE_SUITE=full  over io_uring, too
+set -uo pipefail
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/tap.sh"
+
+source=$BUILD/libfuse/unchanged/test
+payload=$BUILD/payload/libfuse-suite
+results=$BUILD/results/libfuse-suite
+
+# copy_tree NAME BUILD: what the runner wants of a build tree, and the tests
+copy_tree()
+{
+	mkdir -p "$payload.part/$1/test" &&
+		cp -r "$source/cases" "$source/run-tests.py" "$payload.part/$1/test/" &&
+		rsync -r --links --perms --exclude='*.p/' --exclude='*.a' --include='/example/***' --include='/lib/' \
+			--include='/lib/libfuse3.so*' --include='/test/***' --include='/util/***' \
+			--include='/fuse_config.h' --exclude='*' "$2/" "$payload.part/$1/build/"
+}
+
+# The tests that want a user who is not root get one. Name of a run, user,
+# options.
+runs()
+{
+	local names
+	names=$(cd "$source/cases" && grep -rl --include='*.sh' '^_require_nonroot' [!l]* | sed 's/\.sh$//' | sort | paste -sd' ')
+	[[ -n $names ]] || return
+	echo "root root -X ${names// / -X }"
+	echo "user tester -t ${names// / -t }"
+	[[ ${LIBFUSE_SUITE:-} != full ]] || echo "io_uring root --io-uring -X ${names// / -X }"
+}
+
+prepare()
+{
+	rm -rf "$payload" "$payload.part"
+	copy_tree unchanged "$BUILD/libfuse/unchanged-build" && copy_tree ours "$BUILD/libfuse/build" &&
+		runs >"$payload.part/runs" && mv "$payload.part" "$payload"
+}
+
+# verdicts RUN: a line a test: its name, PASS, FAIL or SKIP, and why
+verdicts() { sed -n 's/^+ *[0-9.]*s \(PASS\|FAIL\|SKIP\) *\([^ ]*\) *[0-9.]*s *\(.*\)$/\2 \1 \3/p' "$results/$1" | sort; }
+
+# complete RUN: it came to its end, and of no test the result is missing
+complete()
+{
+	local wanted seen
+	tail -n 20 "$results/$1"
+	wanted=$(sed -n 's/^running \([0-9]*\) tests .*/\1/p' "$results/$1")
+	seen=$(verdicts "$1" | wc -l)
+	echo "results: $seen of $wanted"
+	grep -q '^exit: [01]$' "$results/$1" && ((wanted > 0 && seen == wanted))
+}
+
+totals() { sed -n 's/^[0-9]* tests: .*/# '"${1/./, }"': &/p' "$results/$1"; }
+
+# judge RUN: a result for each test
+judge()
+{
+	local name old new old_why new_why
+	while IFS=$'\t' read -r name old old_why new new_why; do
+		count=$((count + 1))
+		case $old/$new in
+		SKIP/SKIP)
+			echo "ok $count - $1: $name # SKIP ${new_why:-no reason given}"
+			;;
+		*/PASS)
+			[[ $old == PASS ]] || echo "# with the unmodified library: $old $old_why"
+			echo "ok $count - $1: $name"
+			;;
+		*)
+			echo "# with the unmodified library: $old $old_why"
+			echo "# with ours: $new $new_why"
+			echo "not ok $count - $1: $name"
+			failed=1
+			;;
+		esac
+	done < <(join -a 1 -a 2 -e - -o 0,1.2,1.3,2.2,2.3 -t $'\t' <(verdicts "unchanged.$1" | tabs) <(verdicts "ours.$1" | tabs))
+}
+
+tabs() { sed 's/\t/ /g; s/ /\t/; s/ /\t/'; }
+
+check "libfuse with our patches is built" "$HARNESS/libfuse" build
+check "... and, beside it, as it is" "$HARNESS/libfuse" unchanged
+check "the two are put where the VM finds them" prepare
+check "the VM ran the tests" "$HARNESS/vm" --name libfuse-suite --memory pmem:1x64M --timeout 400 --quiet -- \
+	/harness/libfuse-suite unchanged ours
+while read -r run _; do
+	for library in unchanged ours; do
+		check "$run: the run with the library ${library/ours/of ours} came to its end" complete "$library.$run"
+		totals "$library.$run"
+	done
+	judge "$run"
+done <"$payload/runs"
+plan
