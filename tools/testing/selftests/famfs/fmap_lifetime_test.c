@@ -1435,7 +1435,7 @@ static int no_open(struct raw_server *s, const struct fuse_in_header *ih,
 	return ih->opcode == FUSE_OPEN ? -ENOSYS : 0;
 }
 
-TEST_F_TIMEOUT(user, can_not_flood_the_log_nor_leak_memory, 60)
+TEST_F_TIMEOUT(user, can_not_flood_the_log_nor_leak_memory, 120)
 {
 	int kmsg = kmsg_open(), lines, most, status;
 	cpu_set_t cpu;
