@@ -89,7 +89,7 @@ static void fuse_daxdev_remove(struct fuse_daxdev *dev)
 	pr_warn("connection %u: DAX device %s removed while in use\n", fc->dev,
 		dev->name);
 
-	/* Pairs with the barrier in fuse_fmap_accept() */
+	/* Pairs with the barrier in fuse_fmap_use() */
 	smp_mb();
 	fuse_daxdev_degrade_maps(dev);
 

@@ -285,8 +285,8 @@ static struct fuse_fmap *fuse_fmap_alloc(const struct fuse_fmap_msg *msg,
 
 /*
  * Tell the devices that a map uses them, with the references that @devs has.
- * -ENODEV if one was removed meanwhile; the caller calls fuse_fmap_unuse() in
- * any case.
+ * -ENODEV if one was removed meanwhile; fuse_fmap_unuse() is called for it then,
+ * too.
  */
 static int fuse_fmap_use(struct inode *inode, struct fuse_fmap *map,
 			 const struct fuse_fmap_dev *devs, unsigned int ndevs)
