@@ -9,20 +9,23 @@ KERNEL ?= default
 TESTS ?=
 SHELL_MEMORY ?= cxl:4x256M
 export BUILD CACHE KERNEL
-export PREFIX DESTDIR CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_LIMIT LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA HOSTS
+export PREFIX DESTDIR CCACHE JOBS KERNEL_CONFIG TEST_MEMORY TEST_SMP TEST_LIMIT QEMU LINUX_TARBALL LINUX_TREE LIBFUSE_TARBALL DATA HOSTS MINUTES
 
 # Both are downloads and builds of minutes on a new machine: side by side.
 define kernel_and_image
 	@tools/harness/guest-image >/dev/null & tools/harness/kernel && wait $$!
 endef
 
-.PHONY: help packages libfuse-packages kernel image selftests run test shell libfuse install series series-save check clean distclean
+.PHONY: help packages libfuse-packages kernel image selftests run test test-long shell libfuse install series series-save check clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 	@echo
-	@echo 'KERNEL=debug        with KASAN, lockdep, kmemleak (a build directory of its own)'
+	@echo 'KERNEL=debug        with KASAN, lockdep, kmemleak, gcov (a build directory of its own)'
+	@echo 'KERNEL=kcsan        with KCSAN (likewise)'
 	@echo 'TESTS="NAME ..."    only these test programs, or checks'
+	@echo 'TEST_MEMORY=LIST, TEST_SMP=N, TEST_LIMIT=S  the machine for TESTS, seconds a program'
+	@echo 'QEMU=PROGRAM        instead of qemu-system-x86_64'
 	@echo 'DATA=DIR            the files that `make run` shows'
 	@echo 'HOSTS=2             `make run` with two VMs that have memory in common'
 	@echo 'LINUX_TREE=DIR, LINUX_TARBALL=FILE, LIBFUSE_TARBALL=FILE  your own instead of the pinned base'
@@ -48,6 +51,9 @@ run: packages libfuse-packages ## the demonstration, in a VM
 
 test: libfuse-packages selftests ## all tests; the last line sums up
 	@tools/harness/test $(TESTS)
+
+test-long: libfuse-packages selftests ## all machines, all kernels, random tests for MINUTES=240 in all
+	@tools/harness/test-long
 
 shell: packages libfuse-packages ## a prompt in a VM with CXL memory and a mounted tree
 	$(kernel_and_image)

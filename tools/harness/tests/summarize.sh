@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# summarize tells kinds of results apart.
+# summarize tells kinds of results apart, and junit writes them down for others.
 set -uo pipefail
 . "$(dirname "$0")/tap.sh"
 
@@ -31,4 +31,20 @@ check "nested results do not count" says '1 passed, 0 failed' 0 '# group: a\n1..
 check "lines of a serial console" says '1 passed, 0 failed' 0 '# group: a\r\n1..1\r\nok 1 x\r\n# exit: 0\r\n'
 check "nothing ran" says '0 passed, 0 failed' 1 ''
 check "only skipped is not a pass" says '0 passed, 0 failed, 1 skipped' 1 '# group: a\n1..0 # SKIP\n# exit: 4\n'
+# in_junit TEXT...: junit's XML for three groups has each TEXT
+in_junit()
+{
+	local xml text
+	printf '%b' '# group: a b\n1..3\nok 1 x\n# 7 is \033 not <8>\nnot ok 2 y & z\nok 3 - q # SKIP no device\n# exit: 1\n' \
+		'# group: b\n1..0 # SKIP not root\n# exit: 4\n# group: c\n1..2\nok 1 x\n# exit: 139\n' |
+		"$HARNESS/summarize" --split "$SCRATCH/groups" - >/dev/null
+	xml=$("$HARNESS/junit" "$SCRATCH"/groups/*.tap) || return
+	echo "$xml"
+	for text; do grep -q -e "$text" <<<"$xml" || return; done
+}
+
+check "JUnit: a failed result with what was said before it" in_junit 'name="y &amp; z"' '7 is ? not &lt;8&gt;'
+check "JUnit: skipped results, with the reason" in_junit 'skipped="1" tests="3"' 'message="SKIP no device"' 'message="not root"'
+check "JUnit: a program that broke off" in_junit 'name="1 of 2 results"' 'failures="2"'
+
 plan
