@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <sys/sendfile.h>
 
-#include "fmap_test.h"
+#include "fmap_data.h"
 
 /* INIT */
 
@@ -846,43 +846,6 @@ TEST_F(slices, make_the_whole_map)
 
 /* Where the bytes go */
 
-/* The model: device and offset of a byte, from the message and nothing else */
-static bool locate(const unsigned char *b, uint64_t pos, uint32_t *dev,
-		   uint64_t *off)
-{
-	const struct fuse_fmap_header *h = (const void *)b;
-	const struct fuse_fmap_extent *e = (const void *)(h + 1);
-
-	if (h->kind == FUSE_FMAP_EXTENTS) {
-		for (uint32_t i = 0; i < h->nextents; i++, e++) {
-			if (pos < e->len) {
-				*dev = e->devindex;
-				*off = e->offset + pos;
-				return true;
-			}
-			pos -= e->len;
-		}
-		return false;
-	}
-	for (uint32_t i = 0; i < h->nextents; i++) {
-		const struct fuse_fmap_stripe *set = (const void *)e;
-
-		e = (const void *)(set + 1);
-		if (pos < set->nbytes) {
-			uint64_t c = pos / set->chunk_size;
-
-			e += c % set->nstrips;
-			*dev = e->devindex;
-			*off = e->offset + c / set->nstrips * set->chunk_size +
-			       pos % set->chunk_size;
-			return true;
-		}
-		pos -= set->nbytes;
-		e += set->nstrips;
-	}
-	return false;
-}
-
 /* A stripe set over the first @n devices with strips just long enough */
 static void add_set(struct rs_map *m, uint32_t n, uint32_t chunk,
 		    uint64_t nbytes, uint64_t off)
@@ -1038,27 +1001,17 @@ FIXTURE_TEARDOWN(layout)
  */
 static int find_pieces(const unsigned char *map, uint64_t size, uint64_t *at)
 {
-	uint64_t off, last_off = 0, seams = 0, skip;
-	uint32_t dev, last_dev = 0;
+	uint64_t seams = 0, skip;
 	int n = 0;
 
-	for (uint64_t pos = 0; pos < size; pos += PG) {
-		locate(map, pos, &dev, &off);
-		seams += pos && (dev != last_dev || off != last_off + PG);
-		last_dev = dev;
-		last_off = off;
-	}
+	for (uint64_t pos = 0; pos < size; pos += PG)
+		seams += is_seam(map, pos);
 	skip = seams / (MAX_PIECES - 4) + 1;
 	seams = 0;
 	at[n++] = 0;
-	for (uint64_t pos = 0; pos < size - PIECE; pos += PG) {
-		locate(map, pos, &dev, &off);
-		if (pos && (dev != last_dev || off != last_off + PG) &&
-		    seams++ % skip == 0)
+	for (uint64_t pos = 0; pos < size - PIECE; pos += PG)
+		if (is_seam(map, pos) && seams++ % skip == 0)
 			at[n++] = pos - PIECE;
-		last_dev = dev;
-		last_off = off;
-	}
 	at[n++] = size - 2 * PIECE;
 	return n;
 }

@@ -14,8 +14,8 @@
  * changed by the environment: FMAP_LARGE_EXTENTS, FMAP_LARGE_FILES.
  */
 #include <dirent.h>
-#include <time.h>
 
+#include "fmap_random.h"
 #include "fmap_test.h"
 #include "fmap_uring.h"
 
@@ -31,32 +31,6 @@ static struct {
 } dev[MAX_DEVS];
 static int ndevs;
 static uint64_t npages;
-
-static uint64_t random_state;
-
-static uint64_t random_below(uint64_t limit)
-{
-	/* xorshift64: the same numbers in each run */
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state % limit;
-}
-
-static unsigned long from_env(const char *name, unsigned long value)
-{
-	const char *text = getenv(name);
-
-	return text ? strtoul(text, NULL, 0) : value;
-}
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
-}
 
 static uint64_t read_number(const char *path)
 {

@@ -25,8 +25,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 
-#include "fmap_test.h"
-#include "../../../include/io_uring/mini_liburing.h"
+#include "fmap_data.h"
 
 /* What an older C library may lack */
 #ifndef STATX_ATTR_DAX
@@ -911,33 +910,6 @@ TEST_F(file, is_read_and_written_by_vectors)
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(-1, pwrite(self->fd, nowhere, 10, 0));
 	EXPECT_EQ(EFAULT, errno);
-}
-
-/* One operation through a ring; its result */
-static int ring_op(struct io_uring *ring, int opcode, int fd, const void *addr,
-		   uint32_t len, uint64_t off, uint32_t flags)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-	struct io_uring_cqe *cqe;
-	int ret;
-
-	if (!sqe)
-		return -EBUSY;
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = opcode;
-	sqe->fd = fd;
-	sqe->addr = (uintptr_t)addr;
-	sqe->len = len;
-	sqe->off = off;
-	sqe->flags = flags;
-	if (io_uring_submit(ring) != 1)
-		return -EIO;
-	ret = io_uring_wait_cqe(ring, &cqe);
-	if (ret)
-		return ret;
-	ret = cqe->res;
-	io_uring_cqe_seen(ring);
-	return ret;
 }
 
 TEST_F(file, is_read_and_written_by_io_uring)
