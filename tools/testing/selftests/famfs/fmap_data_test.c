@@ -331,7 +331,8 @@ static int find_windows(const unsigned char *map, uint64_t size,
 	return n;
 }
 
-TEST_F(layout, is_mapped_as_it_can_be_and_holds_what_is_written_in_each_way)
+TEST_F_TIMEOUT(layout,
+	       is_mapped_as_it_can_be_and_holds_what_is_written_in_each_way, 120)
 {
 	int fd = open_in(self->s, "f", O_RDWR), view[MAX_DAX], n;
 	struct access access = { .fd = fd };
