@@ -64,6 +64,20 @@ void fuse_daxdev_put(struct fuse_daxdev *dev)
 		fuse_daxdev_free(dev);
 }
 
+/* Who has claimed the device, with a reference */
+struct fuse_daxdev *fuse_daxdev_of(struct dax_device *dax_dev)
+{
+	struct fuse_daxdev *dev;
+
+	xa_lock(&fuse_daxdevs);
+	dev = xa_load(&fuse_daxdevs, (unsigned long)dax_dev);
+	if (dev && !refcount_inc_not_zero(&dev->count))
+		dev = NULL;
+	xa_unlock(&fuse_daxdevs);
+
+	return dev;
+}
+
 /*
  * Mark the device as removed, for whoever uses it. Returns it with a reference
  * if there is anybody.
@@ -458,6 +472,7 @@ void fuse_daxdev_use(struct fuse_fmap_use *use)
 {
 	struct fuse_daxdev *dev = use->dev;
 
+	use->leaving = false;
 	spin_lock(&dev->uses_lock);
 	list_add_tail(&use->entry, &dev->uses);
 	dev->nuses++;
@@ -472,6 +487,7 @@ void fuse_daxdev_unuse(struct fuse_fmap_use *use)
 	spin_lock(&dev->uses_lock);
 	list_del(&use->entry);
 	dev->nuses--;
+	dev->nleaving -= use->leaving;
 	spin_unlock(&dev->uses_lock);
 
 	if (wq_has_sleeper(&dev->evict_waitq))

@@ -437,6 +437,45 @@ bool fuse_fmap_next_range(const struct fuse_fmap *map,
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_next_range);
 
+/*
+ * The position in the file of a byte of a device: the reverse of
+ * fuse_fmap_resolve(), by looking at one segment after the other. Returns false
+ * if the map doesn't have the byte. The position can be behind the end of the
+ * file, where a map has more than the file needs.
+ */
+bool fuse_fmap_find(const struct fuse_fmap *map, const struct fuse_daxdev *dev,
+		    u64 offset, u64 *file_pos)
+{
+	const struct fuse_fmap_seg *seg;
+	const struct fuse_fmap_set *set;
+	struct fuse_fmap_range range;
+	struct fuse_fmap_pos next = {};
+	u64 row, chunk_size;
+	u32 strip;
+
+	do {
+		if (!fuse_fmap_next_range(map, &next, &range))
+			return false;
+	} while (range.dev != dev || offset < range.offset ||
+		 offset - range.offset >= range.len);
+
+	offset -= range.offset;
+	seg = &map->segs[next.strip ? next.seg : next.seg - 1];
+	if (seg->strip.dev) {
+		*file_pos = seg->start + offset;
+		return true;
+	}
+
+	set = &map->sets[seg->strip.offset];
+	strip = (next.strip ?: set->nstrips) - 1;
+	chunk_size = (u64)set->chunk_pages << PAGE_SHIFT;
+	row = div64_u64_rem(offset, chunk_size, &offset);
+	*file_pos = seg->start + (row * set->nstrips + strip) * chunk_size +
+		    offset;
+	return true;
+}
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_find);
+
 static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)
 {
 	u32 low = 0, high = map->nsegs;

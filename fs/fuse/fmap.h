@@ -167,6 +167,8 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 bool fuse_fmap_next_range(const struct fuse_fmap *map,
 			  struct fuse_fmap_pos *pos,
 			  struct fuse_fmap_range *range);
+bool fuse_fmap_find(const struct fuse_fmap *map, const struct fuse_daxdev *dev,
+		    u64 offset, u64 *file_pos);
 void fuse_fmap_resolve(const struct fuse_fmap *map, u64 pos,
 		       struct fuse_fmap_range *range);
 

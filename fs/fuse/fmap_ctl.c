@@ -30,10 +30,11 @@ int fuse_fmap_ctl_devices(struct seq_file *m, struct fuse_conn *fc)
 	/* Under the lock the table's references can't go away */
 	xa_lock(&fmc->devices);
 	xa_for_each(&fmc->devices, index, dev)
-		seq_printf(m, "%lu %s %llu %s %s %lu %zu\n", index, dev->name,
+		seq_printf(m, "%lu %s %llu %s %s %lu %zu %ld\n", index, dev->name,
 			   dev->size, dev->readonly ? "ro" : "rw",
 			   READ_ONCE(dev->dead) ? "removed" : "ok",
-			   READ_ONCE(dev->nuses), fuse_daxdev_bytes(dev));
+			   READ_ONCE(dev->nuses), fuse_daxdev_bytes(dev),
+			   atomic_long_read(&dev->failures));
 	xa_unlock(&fmc->devices);
 
 	return 0;

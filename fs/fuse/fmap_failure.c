@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps: a device goes away.
+ * DAX file maps: a device goes away, or memory of it is bad.
  */
+#include "dev.h"
 #include "fmap_i.h"
+#include "fmap_trace.h"
 
 #include <linux/cleanup.h>
 #include <linux/dax.h>
 #include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/pagemap.h>
+#include <linux/wait_bit.h>
 
 /*
  * Page faults are readers. Whoever has marked maps as degraded waits for the
@@ -15,16 +19,117 @@
  */
 DEFINE_SRCU_FAST(fuse_fmap_srcu);
 
+/* Who waits for pinned pages as long as this says so in the log */
+#define FUSE_FMAP_PIN_WAIT	(10 * HZ)
+
+/* A request that tells the server of a failure */
+struct fuse_dax_failure {
+	struct fuse_args args;
+	struct fuse_dax_failure_in in;
+	struct fuse_conn *fc;
+};
+
+static void fuse_dax_failure_end(struct fuse_args *args, int error)
+{
+	struct fuse_dax_failure *told =
+		container_of(args, struct fuse_dax_failure, args);
+
+	if (error == -ENOSYS)
+		WRITE_ONCE(told->fc->fmap->tell_failures, false);
+	fuse_conn_put(told->fc);
+	kfree(told);
+}
+
+/*
+ * Tell the server, if it wants to know. Nobody waits for the answer, nor for
+ * room in the queue: who reports a failure must not depend on a server.
+ */
+static void fuse_dax_tell(struct fuse_mount *fm, u64 nodeid,
+			  const struct fuse_dax_failure_in *what)
+{
+	struct fuse_dax_failure *told;
+
+	if (!READ_ONCE(fm->fc->fmap->tell_failures))
+		return;
+
+	told = kzalloc_obj(*told, GFP_NOFS);
+	if (!told)
+		return;
+
+	told->in = *what;
+	told->fc = fuse_conn_get(fm->fc);
+	told->args.opcode = FUSE_DAX_FAILURE;
+	told->args.nodeid = nodeid;
+	told->args.force = true;
+	told->args.nocreds = true;
+	told->args.in_numargs = 1;
+	told->args.in_args[0].size = sizeof(told->in);
+	told->args.in_args[0].value = &told->in;
+	told->args.end = fuse_dax_failure_end;
+	if (fuse_simple_background(fm, &told->args, GFP_NOFS))
+		fuse_dax_failure_end(&told->args, 0);
+}
+
+/*
+ * Call @visit for each map that uses the device, until it returns true. Inodes
+ * that are being evicted can't be had, and are left out. An inode must not be
+ * grabbed once unmounting has begun: the caller holds killsb and has seen that
+ * there is a mount.
+ */
+static void fuse_daxdev_visit(struct fuse_daxdev *dev,
+			      bool (*visit)(struct fuse_fmap_use *use,
+					    void *arg), void *arg)
+{
+	struct inode *inode, *last = NULL;
+	struct fuse_fmap_use *use;
+	bool stop = false;
+
+	lockdep_assert_held(&dev->fc->killsb);
+
+	spin_lock(&dev->uses_lock);
+	list_for_each_entry(use, &dev->uses, entry) {
+		inode = igrab(use->map->inode);
+		if (!inode)
+			continue;
+
+		spin_unlock(&dev->uses_lock);
+		/* Its entry was needed to get from there to this one */
+		iput(last);
+		last = inode;
+		stop = visit(use, arg);
+		cond_resched();
+		spin_lock(&dev->uses_lock);
+		if (stop)
+			break;
+	}
+	spin_unlock(&dev->uses_lock);
+	iput(last);
+}
+
 /*
  * Take all pages out of the file's mappings, and wait until nobody has one
  * pinned. What is on devices that still work is faulted in again.
  */
-static void fuse_fmap_unmap(struct inode *inode)
+static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
 {
-	filemap_invalidate_lock(inode->i_mapping);
-	if (!mapping_empty(inode->i_mapping))
+	struct inode *inode = use->map->inode;
+	struct address_space *mapping = inode->i_mapping;
+	struct page *page;
+
+	filemap_invalidate_lock(mapping);
+	if (!mapping_empty(mapping)) {
+		page = dax_layout_busy_page(mapping);
+		if (page && !wait_var_event_timeout(page,
+						    dax_page_is_idle(page),
+						    FUSE_FMAP_PIN_WAIT))
+			pr_warn("connection %u: the removal of DAX device %s waits for pinned pages of node %llu\n",
+				use->dev->fc->dev, use->dev->name,
+				get_node_id(inode));
 		dax_break_layout_final(inode);
-	filemap_invalidate_unlock(inode->i_mapping);
+	}
+	filemap_invalidate_unlock(mapping);
+
+	return false;
 }
 
 /* From here on all faults on files of the device take the invalidate lock */
@@ -40,39 +145,27 @@ static void fuse_daxdev_degrade_maps(struct fuse_daxdev *dev)
 	synchronize_srcu(&fuse_fmap_srcu);
 }
 
-/*
- * Unmap every file that has pages on the device. Inodes that are being evicted
- * can't be had; their uses are moved to @leaving.
- */
-static void fuse_daxdev_unmap_files(struct fuse_daxdev *dev,
-				    struct list_head *leaving)
+/* Count the inodes that are on their way out; they unmap their pages themselves */
+static void fuse_daxdev_count_leaving(struct fuse_daxdev *dev)
 {
 	struct fuse_fmap_use *use;
-	LIST_HEAD(done);
 
 	spin_lock(&dev->uses_lock);
-	while (!list_empty(&dev->uses)) {
-		struct inode *inode;
+	list_for_each_entry(use, &dev->uses, entry) {
+		struct inode *inode = use->map->inode;
 
-		use = list_first_entry(&dev->uses, struct fuse_fmap_use, entry);
-		inode = igrab(use->map->inode);
-		list_move_tail(&use->entry, inode ? &done : leaving);
-		if (!inode)
-			continue;
-
-		spin_unlock(&dev->uses_lock);
-		fuse_fmap_unmap(inode);
-		iput(inode);
-		spin_lock(&dev->uses_lock);
+		spin_lock(&inode->i_lock);
+		use->leaving = inode_state_read(inode) & (I_FREEING | I_WILL_FREE);
+		spin_unlock(&inode->i_lock);
+		dev->nleaving += use->leaving;
 	}
-	list_splice(&done, &dev->uses);
 	spin_unlock(&dev->uses_lock);
 }
 
-static bool fuse_daxdev_no_uses(struct fuse_daxdev *dev, struct list_head *uses)
+static bool fuse_daxdev_none_left(struct fuse_daxdev *dev, unsigned long *n)
 {
 	guard(spinlock)(&dev->uses_lock);
-	return list_empty(uses);
+	return !*n;
 }
 
 /*
@@ -82,46 +175,139 @@ static bool fuse_daxdev_no_uses(struct fuse_daxdev *dev, struct list_head *uses)
  */
 static void fuse_daxdev_remove(struct fuse_daxdev *dev)
 {
+	const struct fuse_dax_failure_in what = {
+		.index = dev->index,
+		.event = FUSE_DAX_REMOVED,
+		.len = dev->size,
+	};
+	unsigned long *wait_for = &dev->nuses;
 	struct fuse_conn *fc = dev->fc;
-	struct list_head *wait_for = &dev->uses;
-	LIST_HEAD(leaving);
+	struct fuse_mount *fm;
 
 	pr_warn("connection %u: DAX device %s removed while in use\n", fc->dev,
 		dev->name);
+	trace_fuse_daxdev_failure(dev, FUSE_ROOT_ID, &what);
 
 	/* Pairs with the barrier in fuse_fmap_use() */
 	smp_mb();
 	fuse_daxdev_degrade_maps(dev);
 
-	/* An inode must not be grabbed once unmounting has begun */
 	down_read(&fc->killsb);
-	if (!list_empty(&fc->mounts)) {
-		fuse_daxdev_unmap_files(dev, &leaving);
-		wait_for = &leaving;
+	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
+	if (fm) {
+		fuse_dax_tell(fm, FUSE_ROOT_ID, &what);
+		fuse_daxdev_visit(dev, fuse_fmap_unmap, NULL);
+		fuse_daxdev_count_leaving(dev);
+		wait_for = &dev->nleaving;
 	}
 	up_read(&fc->killsb);
 
-	wait_event(dev->evict_waitq, fuse_daxdev_no_uses(dev, wait_for));
+	wait_event(dev->evict_waitq, fuse_daxdev_none_left(dev, wait_for));
+}
+
+/* Memory of a device that is bad, and whose it is */
+struct fuse_daxdev_bad_page {
+	struct fuse_dax_failure_in what;
+	int mf_flags;
+	int err;
+	u64 nodeid;
+};
+
+/*
+ * Is the bad page this file's? Then whoever has it mapped gets a signal: at
+ * once if that is what the process, or the system, is set to, else when it
+ * comes to the page again.
+ */
+static bool fuse_fmap_kill_users(struct fuse_fmap_use *use, void *arg)
+{
+	struct fuse_daxdev_bad_page *bad = arg;
+	struct inode *inode = use->map->inode;
+	pgoff_t index;
+
+	if (!fuse_fmap_find(use->map, use->dev, bad->what.offset,
+			    &bad->what.pos))
+		return false;
+
+	bad->nodeid = get_node_id(inode);
+	index = bad->what.pos >> PAGE_SHIFT;
+	if (IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		bad->err = mf_dax_kill_procs(inode->i_mapping, index, 1,
+					     bad->mf_flags);
+	unmap_mapping_pages(inode->i_mapping, index, 1, false);
+	pr_err("connection %u: DAX device %s: bad memory at 0x%llx, node %llu at 0x%llx\n",
+	       use->dev->fc->dev, use->dev->name, bad->what.offset,
+	       bad->nodeid, bad->what.pos);
+	fuse_dax_tell(get_fuse_mount(inode), bad->nodeid, &bad->what);
+
+	return true;
 }
 
 /*
- * The DAX core reports a failure of the device, or of a range of it. For bad
- * memory the generic handler kills the processes that have the page mapped.
+ * A page has bad memory. No device byte belongs to two places, so there is one
+ * file that has the page, or none. The driver sees to it that nobody maps or
+ * reads the page from now on, before a write has mended it.
  */
+static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
+				int mf_flags)
+{
+	struct fuse_daxdev_bad_page bad = {
+		.what = {
+			.index = dev->index,
+			.event = FUSE_DAX_BAD_MEMORY,
+			.offset = offset,
+			.len = PAGE_SIZE,
+		},
+		.mf_flags = mf_flags,
+		.nodeid = FUSE_ROOT_ID,
+	};
+	struct fuse_conn *fc = dev->fc;
+	struct fuse_mount *fm;
+
+	atomic_long_inc(&dev->failures);
+
+	down_read(&fc->killsb);
+	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
+	if (fm)
+		fuse_daxdev_visit(dev, fuse_fmap_kill_users, &bad);
+	if (bad.nodeid == FUSE_ROOT_ID) {
+		pr_err("connection %u: DAX device %s: bad memory at 0x%llx, in no open file\n",
+		       fc->dev, dev->name, offset);
+		if (fm)
+			fuse_dax_tell(fm, FUSE_ROOT_ID, &bad.what);
+	}
+	up_read(&fc->killsb);
+	trace_fuse_daxdev_failure(dev, bad.nodeid, &bad.what);
+
+	return bad.err;
+}
+
+/* The DAX core reports a failure of the device, or of a range of it */
 static int fuse_daxdev_notify_failure(struct dax_device *dax_dev, u64 offset,
 				      u64 len, int mf_flags)
 {
 	struct fuse_daxdev *dev;
+	int err = 0;
+	u64 end;
 
-	if (!(mf_flags & MF_MEM_PRE_REMOVE))
+	if (mf_flags & MF_MEM_PRE_REMOVE) {
+		dev = fuse_daxdev_latch_dead(dax_dev);
+		if (dev)
+			fuse_daxdev_remove(dev);
+		fuse_daxdev_put(dev);
+		return 0;
+	}
+
+	dev = fuse_daxdev_of(dax_dev);
+	if (!dev)
 		return -EOPNOTSUPP;
 
-	dev = fuse_daxdev_latch_dead(dax_dev);
-	if (dev) {
-		fuse_daxdev_remove(dev);
-		fuse_daxdev_put(dev);
-	}
-	return 0;
+	if (check_add_overflow(offset, len, &end) || end > dev->size)
+		err = -EINVAL;
+	for (offset &= PAGE_MASK; !err && offset < end; offset += PAGE_SIZE)
+		err = fuse_daxdev_bad_page(dev, offset, mf_flags);
+
+	fuse_daxdev_put(dev);
+	return err;
 }
 
 const struct dax_holder_operations fuse_daxdev_holder_ops = {

@@ -6,7 +6,7 @@
  * daxdev.c        the connection's table of DAX devices
  * fmap_inode.c    map arrival and attachment to the inode
  * fmap_iomap.c    read, write and page faults
- * fmap_failure.c  a device goes away
+ * fmap_failure.c  a device goes away, or has bad memory
  * fmap_ctl.c      what a connection has, for the control file system
  * fmap_trace.h    tracepoints
  */
@@ -31,6 +31,7 @@ struct seq_file;
  * struct fuse_fmap_conn - a connection that was offered DAX file maps
  * @kinds: mask of the kinds the server may send; 0 until it has accepted
  * @no_get_fmap: the server doesn't implement GET_FMAP
+ * @tell_failures: the server wants to know what fails
  * @closed: unmounted, no device can be registered any more; set under the
  *	lock of @devices
  * @devices: struct fuse_daxdev by the server's index. The table holds a
@@ -46,6 +47,7 @@ struct seq_file;
 struct fuse_fmap_conn {
 	u32 kinds;
 	bool no_get_fmap;
+	bool tell_failures;
 	bool closed;
 	struct xarray devices;
 	struct mutex get_daxdev_lock;	/* GET_DAXDEV in flight */
@@ -74,7 +76,10 @@ struct fuse_fmap_conn {
  *	eviction, so that it can be grabbed under the lock
  * @uses: struct fuse_fmap_use of each map that uses the device
  * @nuses: number of @uses
+ * @nleaving: number of @uses whose inode was on its way out when the device was
+ *	removed
  * @evict_waitq: woken when an inode has left @uses
+ * @failures: pages of bad memory that were reported
  */
 struct fuse_daxdev {
 	struct dax_device *dax_dev;
@@ -91,7 +96,9 @@ struct fuse_daxdev {
 	spinlock_t uses_lock;		/* see above */
 	struct list_head uses;
 	unsigned long nuses;
+	unsigned long nleaving;
 	wait_queue_head_t evict_waitq;
+	atomic_long_t failures;
 };
 
 /**
@@ -99,11 +106,13 @@ struct fuse_daxdev {
  * @entry: in the device's list
  * @map: the map
  * @dev: the device, with a reference
+ * @leaving: counted in the device's nleaving
  */
 struct fuse_fmap_use {
 	struct list_head entry;
 	struct fuse_fmap *map;
 	struct fuse_daxdev *dev;
+	bool leaving;
 };
 
 static inline bool fuse_fmap_offered(const struct fuse_conn *fc)
@@ -119,6 +128,7 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 /* daxdev.c */
 struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index);
 void fuse_daxdev_put(struct fuse_daxdev *dev);
+struct fuse_daxdev *fuse_daxdev_of(struct dax_device *dax_dev);
 struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev);
 void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc);
 size_t fuse_daxdev_bytes(const struct fuse_daxdev *dev);
@@ -135,7 +145,7 @@ extern const struct dax_holder_operations fuse_daxdev_holder_ops;
 int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id);
 void fuse_fmap_conn_free(struct fuse_conn *fc);
 void fuse_fmap_conn_shutdown(struct fuse_conn *fc);
-void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds);
+void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds, bool tell_failures);
 int fuse_fmap_load(struct inode *inode);
 int fuse_fmap_lock_and_load(struct inode *inode);
 void fuse_fmap_caps_changed(struct inode *inode);
@@ -187,7 +197,8 @@ static inline void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
 {
 }
 
-static inline void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds)
+static inline void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds,
+					bool tell_failures)
 {
 }
 

@@ -602,10 +602,13 @@ void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
 }
 
 /* The server has accepted FUSE_DAX_FMAP; @kinds is what it says it will send */
-void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds)
+void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds, bool tell_failures)
 {
+	if (!fc->fmap)
+		return;
+
+	fc->fmap->tell_failures = tell_failures;
 	/* 0: a server from before the field was there */
-	if (fc->fmap)
-		WRITE_ONCE(fc->fmap->kinds,
-			   kinds ? kinds & FUSE_FMAP_KINDS : FUSE_FMAP_KINDS);
+	WRITE_ONCE(fc->fmap->kinds,
+		   kinds ? kinds & FUSE_FMAP_KINDS : FUSE_FMAP_KINDS);
 }

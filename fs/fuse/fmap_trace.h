@@ -152,6 +152,38 @@ TRACE_EVENT(fuse_daxdev_release,
 		  __entry->removed)
 );
 
+/* Memory of a device is bad (event 0), or the device was removed (event 1) */
+TRACE_EVENT(fuse_daxdev_failure,
+	TP_PROTO(const struct fuse_daxdev *dev, u64 nodeid,
+		 const struct fuse_dax_failure_in *what),
+
+	TP_ARGS(dev, nodeid, what),
+
+	TP_STRUCT__entry(
+		__field(dev_t,		connection)
+		__field(u32,		event)
+		__field(u64,		offset)
+		__field(u64,		len)
+		__field(u64,		nodeid)
+		__field(u64,		pos)
+		__string(device,	dev->name)
+	),
+
+	TP_fast_assign(
+		__entry->connection	= dev->fc->dev;
+		__entry->event		= what->event;
+		__entry->offset		= what->offset;
+		__entry->len		= what->len;
+		__entry->nodeid		= nodeid;
+		__entry->pos		= what->pos;
+		__assign_str(device);
+	),
+
+	TP_printk("connection %u device %s event %u offset 0x%llx len 0x%llx node %llu pos 0x%llx",
+		  __entry->connection, __get_str(device), __entry->event,
+		  __entry->offset, __entry->len, __entry->nodeid, __entry->pos)
+);
+
 #endif /* _FS_FUSE_FMAP_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

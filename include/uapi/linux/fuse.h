@@ -22,10 +22,13 @@
  * with CAP_SYS_ADMIN in the initial user namespace only. Both sides also fill in fmap_kinds, see FUSE_INIT_IN_FMAP_KINDS below.
  */
 #define FUSE_DAX_FMAP		(1ULL << 44)
+/* FUSE_DAX_FAILURES: the server wants FUSE_DAX_FAILURE; offered with the above */
+#define FUSE_DAX_FAILURES	(1ULL << 45)
 
 /* Opcodes. Macros, since an enum can't be added to from outside. */
 #define FUSE_GET_FMAP		54
 #define FUSE_GET_DAXDEV		55
+#define FUSE_DAX_FAILURE	56
 
 /*
  * The kinds of map. fmap_kinds in INIT is a mask of 1 << kind.
@@ -155,6 +158,40 @@ struct fuse_daxdev_out {
 	uint64_t	reserved3;
 	uint64_t	reserved4;
 	char		name[FUSE_DAXDEV_NAME_MAX];
+};
+
+/*
+ * What has failed.
+ *
+ * FUSE_DAX_BAD_MEMORY: memory of a device is bad. Reading or mapping it fails
+ *	until whole pages are written anew
+ * FUSE_DAX_REMOVED: the device was removed; files that are open have lost what
+ *	is on it for good
+ */
+#define FUSE_DAX_BAD_MEMORY	0
+#define FUSE_DAX_REMOVED	1
+
+/**
+ * struct fuse_dax_failure_in - tell the server that a DAX device has failed
+ * @index: the server's index of the device
+ * @event: FUSE_DAX_BAD_MEMORY or FUSE_DAX_REMOVED
+ * @offset: first byte on the device
+ * @len: length in bytes
+ * @pos: byte of the file that @offset is, if the request is for a file
+ *
+ * Sent only if the server has set FUSE_DAX_FAILURES in its reply to INIT. The
+ * node of the request is the file that has the range, or the root if no file
+ * that the kernel knows has it, or if the device was removed. The kernel has
+ * done its part before, and doesn't wait: it takes no notice of the reply but
+ * for the error ENOSYS, which means not to be told again. The order of several
+ * failures is not kept.
+ */
+struct fuse_dax_failure_in {
+	uint32_t	index;
+	uint32_t	event;
+	uint64_t	offset;
+	uint64_t	len;
+	uint64_t	pos;
 };
 
 /**

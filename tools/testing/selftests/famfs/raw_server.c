@@ -590,6 +590,19 @@ static int do_create(struct raw_server *s, const struct fuse_in_header *ih,
 	return rs_reply(s, ih->unique, 0, &out, sizeof(out));
 }
 
+static int do_failure(struct raw_server *s, const struct fuse_in_header *ih,
+		      const void *arg)
+{
+	struct rs_failure *f = &s->failure[s->nfailures % RS_MAX_FAILURES];
+
+	f->nodeid = ih->nodeid;
+	memcpy(&f->in, arg, sizeof(f->in));
+	__atomic_add_fetch(&s->nfailures, 1, __ATOMIC_RELEASE);
+	if (s->failure_err)
+		return -s->failure_err;
+	return rs_reply(s, ih->unique, 0, NULL, 0);
+}
+
 /* Returns -errno if the reply is still to be sent and is an error */
 static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		    const void *arg)
@@ -680,6 +693,8 @@ static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		return do_get_fmap(s, ih, n, arg);
 	case FUSE_GET_DAXDEV:
 		return do_get_daxdev(s, ih, arg);
+	case FUSE_DAX_FAILURE:
+		return do_failure(s, ih, arg);
 	default:
 		return -ENOSYS;
 	}
@@ -874,6 +889,7 @@ const char *rs_opcode_name(uint32_t opcode)
 		[FUSE_COPY_FILE_RANGE] = "COPY_FILE_RANGE",
 		[FUSE_GET_FMAP] = "GET_FMAP",
 		[FUSE_GET_DAXDEV] = "GET_DAXDEV",
+		[FUSE_DAX_FAILURE] = "DAX_FAILURE",
 	};
 
 	return opcode < RS_NOPCODES ? name[opcode] : NULL;

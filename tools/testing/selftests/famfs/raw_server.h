@@ -42,6 +42,7 @@
 #define RS_NOPCODES	64
 #define RS_ARENA	(256UL << 20)
 #define RS_CAP		(4UL << 20)	/* bytes in an ordinary file */
+#define RS_MAX_FAILURES	256
 #define RS_NO_MAP	UINT32_MAX	/* rs_node.map_len: answer ENODATA */
 
 /* A map message that is being built */
@@ -80,6 +81,12 @@ struct rs_node {
 	unsigned char *data;	/* bytes of an ordinary file */
 	uint32_t nopen;		/* OPEN requests for this file */
 	uint32_t nfmap;		/* GET_FMAP requests that began at offset 0 */
+};
+
+/* A FUSE_DAX_FAILURE request */
+struct rs_failure {
+	uint64_t nodeid;
+	struct fuse_dax_failure_in in;
 };
 
 /* How the server makes a device known */
@@ -123,6 +130,7 @@ struct raw_server {
 	uint32_t first, slice;	/* most bytes of a map in a first, later reply */
 	bool no_fmap;		/* answer ENOSYS to GET_FMAP */
 	int daxdev_err;		/* errno to answer GET_DAXDEV with */
+	int failure_err;	/* errno to answer DAX_FAILURE with */
 	bool daxdev_raw;	/* answer GET_DAXDEV with daxdev_reply */
 	uint32_t daxdev_reply_len;
 	unsigned char daxdev_reply[512];
@@ -138,6 +146,8 @@ struct raw_server {
 	uint64_t fmap_last_offset;	/* of the last GET_FMAP */
 	uint32_t fmap_last_size;
 	uint32_t fmap_first_size;	/* room in the last one at offset 0 */
+	uint32_t nfailures;
+	struct rs_failure failure[RS_MAX_FAILURES];
 	/* The server's own */
 	int fd;
 	pid_t pid;

@@ -23,8 +23,12 @@
 int main(void)
 {
 	VALUE(FUSE_DAX_FMAP);
+	VALUE(FUSE_DAX_FAILURES);
 	VALUE(FUSE_GET_FMAP);
 	VALUE(FUSE_GET_DAXDEV);
+	VALUE(FUSE_DAX_FAILURE);
+	VALUE(FUSE_DAX_BAD_MEMORY);
+	VALUE(FUSE_DAX_REMOVED);
 	VALUE(FUSE_FMAP_EXTENTS);
 	VALUE(FUSE_FMAP_STRIPED);
 	VALUE(FUSE_FMAP_VERSION);
@@ -71,6 +75,13 @@ int main(void)
 	MEMBER(struct fuse_daxdev_out, reserved3);
 	MEMBER(struct fuse_daxdev_out, reserved4);
 	ARRAY(struct fuse_daxdev_out, name);
+
+	SIZE(struct fuse_dax_failure_in);
+	MEMBER(struct fuse_dax_failure_in, index);
+	MEMBER(struct fuse_dax_failure_in, event);
+	MEMBER(struct fuse_dax_failure_in, offset);
+	MEMBER(struct fuse_dax_failure_in, len);
+	MEMBER(struct fuse_dax_failure_in, pos);
 
 	SIZE(struct fuse_daxdev_map);
 	MEMBER(struct fuse_daxdev_map, fd);
