@@ -291,6 +291,7 @@ fmap_model_compare_at(const struct fuse_fmap_msg *msg,
 {
 	struct fuse_fmap_range want;
 	unsigned int i;
+	u64 back;
 
 	fmap_model_resolve(msg->buf, devs, ndevs, pos, &want);
 	fuse_fmap_resolve(map, pos, range);
@@ -306,6 +307,13 @@ fmap_model_compare_at(const struct fuse_fmap_msg *msg,
 	if (!range->len || range->offset >= devs[i].size ||
 	    range->len > devs[i].size - range->offset)
 		return "resolved to a range that is not on its device";
+
+	/* A random map can have the byte in several places */
+	if (!fuse_fmap_find(map, range->dev, range->offset, &back))
+		return "the byte of the device is not found again";
+	fuse_fmap_resolve(map, back, &want);
+	if (want.dev != range->dev || want.offset != range->offset)
+		return "the byte of the device is found where it is not";
 	return NULL;
 }
 
