@@ -24,13 +24,13 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "raw_server.h"
 
 #define MAX_WRITE	(128U << 10)
-#define BUF_SIZE	(MAX_WRITE + 4096)
+#define BUF_SIZE	((2U << 20) + 4096)	/* more than any max_write */
+#define PIPE_SIZE	(2U << 20)	/* a piece of a map and its header */
 
 /* Map messages */
 
@@ -259,6 +259,32 @@ static void push_dev(struct raw_server *s, struct rs_dev *d)
 
 __thread struct rs_ring_call *rs_ring_call;
 
+static int open_pipe(int fd[2])
+{
+	if (pipe2(fd, O_CLOEXEC))
+		return -errno;
+	return fcntl(fd[1], F_SETPIPE_SZ, PIPE_SIZE) < 0 ? -errno : 0;
+}
+
+int rs_write(struct raw_server *s, const struct iovec *iov, int n)
+{
+	int fd[2], ret;
+	ssize_t len;
+
+	if (!s->splice)
+		return writev(s->fd, iov, n) < 0 ? -errno : 0;
+
+	ret = open_pipe(fd);
+	if (ret)
+		return ret;
+	len = writev(fd[1], iov, n);
+	if (len < 0 || splice(fd[0], NULL, s->fd, NULL, len, 0) < 0)
+		ret = -errno;
+	close(fd[0]);
+	close(fd[1]);
+	return ret;
+}
+
 int rs_reply(struct raw_server *s, uint64_t unique, int error,
 	     const void *arg, size_t len)
 {
@@ -285,7 +311,7 @@ int rs_reply(struct raw_server *s, uint64_t unique, int error,
 	}
 
 	/* ENOENT: the request was aborted meanwhile */
-	return writev(s->fd, iov, len ? 2 : 1) < 0 ? -errno : 0;
+	return rs_write(s, iov, len ? 2 : 1);
 }
 
 static void fill_attr(struct raw_server *s, struct rs_node *n,
@@ -337,6 +363,7 @@ static int do_init(struct raw_server *s, const struct fuse_in_header *ih,
 		.time_gran = 1,
 	};
 	uint64_t flags = in->flags;
+	size_t len = sizeof(out);
 	uint32_t depth = 1;
 	int ret;
 
@@ -357,7 +384,9 @@ static int do_init(struct raw_server *s, const struct fuse_in_header *ih,
 	if (flags & FUSE_DAX_FMAP)
 		memcpy((char *)&out + FUSE_INIT_OUT_FMAP_KINDS, &s->fmap_kinds,
 		       sizeof(s->fmap_kinds));
-	ret = rs_reply(s, ih->unique, 0, &out, sizeof(out));
+	if (s->edit_init)
+		s->edit_init(s, &out, &len);
+	ret = rs_reply(s, ih->unique, 0, &out, len);
 
 	/* The kernel has looked at the reply when the write returns */
 	if (flags & FUSE_OVER_IO_URING)
@@ -717,14 +746,28 @@ void rs_handle(struct raw_server *s, const struct fuse_in_header *ih,
 		rs_reply(s, ih->unique, ret, NULL, 0);
 }
 
+/* The next request, from the pipe @fd if it is one */
+static ssize_t next_request(struct raw_server *s, const int fd[2], void *buf)
+{
+	ssize_t n;
+
+	if (!s->splice)
+		return read(s->fd, buf, BUF_SIZE);
+	n = splice(s->fd, NULL, fd[1], NULL, BUF_SIZE, 0);
+	return n < 0 ? n : read(fd[0], buf, n);
+}
+
 static void *serve(void *arg)
 {
 	struct raw_server *s = arg;
 	char *buf = malloc(BUF_SIZE);
 	struct fuse_in_header *ih = (void *)buf;
+	int fd[2];
 
+	if (s->splice && open_pipe(fd))
+		return NULL;
 	while (buf) {
-		ssize_t n = read(s->fd, buf, BUF_SIZE);
+		ssize_t n = next_request(s, fd, buf);
 
 		if (n < 0 && (errno == EINTR || errno == EAGAIN ||
 			      errno == ENOENT))

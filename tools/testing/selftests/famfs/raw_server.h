@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <linux/fuse.h>
 
 /* What an older system header may lack */
@@ -123,6 +124,10 @@ struct raw_server {
 	int nthreads;
 	rs_hook hook;
 	int (*uring)(struct raw_server *s);	/* rs_uring: by io_uring, too */
+	bool splice;		/* requests and replies go through pipes */
+	/* Called before INIT is answered, to make it another answer */
+	void (*edit_init)(struct raw_server *s, struct fuse_init_out *out,
+			  size_t *len);
 	/* May change while the server runs */
 	uint32_t open_flags;	/* FOPEN_*, for every file */
 	int32_t backing_id;	/* for FOPEN_PASSTHROUGH */
@@ -208,6 +213,8 @@ extern __thread struct rs_ring_call *rs_ring_call;
 void rs_handle(struct raw_server *s, const struct fuse_in_header *ih,
 	       const void *arg);
 
+/* A message to the kernel as it stands. 0 or -errno. */
+int rs_write(struct raw_server *s, const struct iovec *iov, int n);
 /* A reply of any kind, or a notification (unique 0, error is its code) */
 int rs_reply(struct raw_server *s, uint64_t unique, int error,
 	     const void *arg, size_t len);
