@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The tests of FUSE that the kernel has already, on the kernel with the series:
+# those of filesystems/fuse, with libfuse as it is patched here where they want
+# libfuse 3, and that of memfd on FUSE. What happens in the VM is in
+# guest/kernel-fuse. A test that is skipped has not passed.
+# shellcheck disable=SC2317  # functions are called by name
+set -uo pipefail
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/tap.sh"
+
+out=$BUILD/kernel-fuse
+installed=$BUILD/payload/kernel-fuse
+results=$BUILD/results/kernel-fuse
+programs=(filesystems/fuse/{fusectl_test,write_extend_eof_test,fuse_acl_cache_test} memfd/run_fuse_test.sh)
+
+# The environment is that of a shell prompt: variables of the harness and of
+# the make that called it mean something to the kernel's Makefile, too.
+build()
+{
+	rm -rf "$out" "$installed"
+	mkdir -p "$out/usr" "$installed/lib"
+	ln -s "$BUILD/headers/include" "$out/usr/include"
+	"$HARNESS/libfuse" build || return
+	env -u BUILD -u KERNEL -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+		PKG_CONFIG_PATH="$BUILD/libfuse/build/meson-uninstalled" \
+		make -C "$BUILD/linux/tools/testing/selftests" TARGETS='filesystems/fuse memfd' FORCE_TARGETS=1 \
+		-j"$JOBS" O="$out" INSTALL_PATH="$installed" install || return
+	cp -L "$BUILD/libfuse/build/lib/libfuse3.so.4" "$installed/lib/" &&
+		ldd "$installed/memfd/fuse_mnt" | awk '$1 == "libfuse.so.2" { print $3 }' | xargs cp -L -t "$installed/lib"
+}
+
+all_known()
+{
+	diff <(printf '%s\n' "${programs[@]}" | grep ^filesystems/fuse | sort) \
+		<(sed -n 's|^filesystems/fuse:|filesystems/fuse/|p' "$installed/kselftest-list.txt" | sort)
+}
+
+ended_well() { cat "$results/$1"; grep -q -x 'exit: 0' "$results/$1"; }
+passed() { [[ $1 =~ ^ok && ! $1 =~ \#\ (SKIP|XFAIL) ]]; }
+
+check "the kernel's own tests of FUSE are built" build
+check "these are all of filesystems/fuse" all_known
+check "a VM runs them, no kernel warning" \
+	"$HARNESS/vm" --name kernel-fuse --timeout 300 -- /harness/kernel-fuse "${programs[@]}"
+for program in "${programs[@]##*/}"; do
+	check "$program ends well" ended_well "$program"
+	while read -r line; do
+		check "$program: ${line#*ok * }" passed "$line"
+	done < <(sed -n -E '/^(not )?ok [0-9]+ /p' "$results/$program")
+done
+check "... each of the three prints results" [ "$(grep -l '^ok 1 ' "$results"/*_test | wc -l)" = 3 ]
+plan
