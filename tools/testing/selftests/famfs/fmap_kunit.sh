@@ -7,6 +7,10 @@
 suite=/sys/kernel/debug/kunit/fuse_fmap
 
 echo "TAP version 13"
+if [ "$(id -u)" != 0 ]; then
+	echo "1..0 # SKIP root is needed"
+	exit 4
+fi
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if [ ! -e $suite/run ]; then
 	echo "1..0 # SKIP no KUnit suite fuse_fmap in this kernel, or it needs kunit.enable=1"
