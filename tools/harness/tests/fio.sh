@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# fio with checksums on mapped files: engines, block sizes, patterns, one extent
+# and stripe sets, on NVDIMM and on CXL memory. What happens in the VM is in
+# guest/fio, which writes the TAP.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+"$HARNESS/examples"
+rm -rf "$BUILD/payload/fio"
+cp -r "$BUILD/payload/examples" "$BUILD/payload/fio"
+cp "$HARNESS/tests/tap.sh" "$BUILD/payload/fio/"
+exec "$HARNESS/vm" --name fio --memory cxl:2x256M,nvdimm:2x256M --timeout 600 -- /harness/fio
