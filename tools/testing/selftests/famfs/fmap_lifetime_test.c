@@ -13,7 +13,6 @@
  * and two DAX devices bound to the fsdev driver (CONFIG_DEV_DAX_FSDEV) of at
  * least 64 MiB each; overwrites them.
  */
-#include <dirent.h>
 #include <pthread.h>
 #include <time.h>
 #include <linux/capability.h>
@@ -21,11 +20,9 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
 #include "fmap_test.h"
 
-#define CONNECTIONS	"/sys/fs/fuse/connections"
 #define CGROUP		"/sys/fs/cgroup"
 #define TRACING		"/sys/kernel/tracing"
 #define NOBODY		65534
@@ -61,27 +58,6 @@ static struct rs_node *add_extents(struct raw_server *s, const char *name,
 	while (count--)
 		rs_map_extent(&m, 0, off + count * PG, PG);
 	rs_set_map(s, n, &m);
-	return n;
-}
-
-/* The connection's number, which is its name in fusectl */
-static unsigned int connection_of(struct raw_server *s)
-{
-	struct stat st;
-
-	return stat(s->mnt, &st) ? 0 : minor(st.st_dev);
-}
-
-static int connections(void)
-{
-	DIR *d = opendir(CONNECTIONS);
-	int n = 0;
-
-	if (!d)
-		return -1;
-	while (readdir(d))
-		n++;
-	closedir(d);
 	return n;
 }
 
@@ -127,14 +103,6 @@ static int end_killed(struct raw_server *s, unsigned int conn)
 	(void)conn;
 	rs_kill(s);
 	return 0;
-}
-
-static int abort_connection(unsigned int conn)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), CONNECTIONS "/%u/abort", conn);
-	return write_file(path, "1");
 }
 
 #define PATIENCE	3	/* seconds that a stopped server is left alone */
@@ -983,22 +951,6 @@ TEST_F(many, concurrent_opens_survive_the_end_of_the_server)
 		self->s = NULL;
 	}
 	EXPECT_EQ(0, claim_soon());
-}
-
-/* A number from a file with a name and a number in each line, or -1 */
-static long long number_in(const char *path, const char *name)
-{
-	char line[256];
-	size_t len = strlen(name);
-	long long n = -1;
-	FILE *f = fopen(path, "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && line[len] == ' ')
-			n = atoll(line + len);
-	if (f)
-		fclose(f);
-	return n;
 }
 
 /* A new cgroup that counts memory; a reason to skip, or NULL */

@@ -3,6 +3,7 @@
 #ifndef FMAP_TEST_H
 #define FMAP_TEST_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,10 +17,13 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "raw_server.h"
+
+#define CONNECTIONS	"/sys/fs/fuse/connections"
 
 static pid_t harness;
 
@@ -218,6 +222,53 @@ static inline int forget(struct raw_server *s, const char *name)
 	snprintf(note.name, sizeof(note.name), "%s", name);
 	return rs_reply(s, 0, FUSE_NOTIFY_INVAL_ENTRY, &note,
 			sizeof(note.out) + strlen(name) + 1);
+}
+
+/* The control file system */
+
+/* The connection's number, which is its name in fusectl */
+static inline unsigned int connection_of(struct raw_server *s)
+{
+	struct stat st;
+
+	return stat(s->mnt, &st) ? 0 : minor(st.st_dev);
+}
+
+static inline int connections(void)
+{
+	DIR *d = opendir(CONNECTIONS);
+	int n = 0;
+
+	if (!d)
+		return -1;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static inline int abort_connection(unsigned int conn)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), CONNECTIONS "/%u/abort", conn);
+	return write_file(path, "1");
+}
+
+/* A number from a file with a name and a number in each line, or -1 */
+static inline long long number_in(const char *path, const char *name)
+{
+	char line[256];
+	size_t len = strlen(name);
+	long long n = -1;
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			n = atoll(line + len);
+	if (f)
+		fclose(f);
+	return n;
 }
 
 /* Bytes that tell where they belong */
