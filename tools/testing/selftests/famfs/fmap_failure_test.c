@@ -21,7 +21,6 @@
 #include "fmap_test.h"
 
 #define CORRUPT		"/sys/kernel/debug/hwpoison/corrupt-pfn"
-#define CONNECTIONS	"/sys/fs/fuse/connections"
 #define TRACING		"/sys/kernel/tracing"
 #define CHUNK		(3 * PG)	/* of the striped file */
 #define STRIPED_LEN	(64 * CHUNK)
