@@ -11,6 +11,7 @@
  * one of them to other drivers for a while.
  */
 #include <glob.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 
 #include "fmap_test.h"
@@ -786,6 +787,80 @@ TEST_F(device, whose_index_is_unknown_to_DAXDEV_CLOSE_is_ENOENT)
 {
 	EXPECT_EQ(-ENOENT, rs_daxdev_close(self->s->fd, 0));
 	EXPECT_EQ(-ENOENT, rs_daxdev_close(self->s->fd, UINT32_MAX));
+}
+
+TEST_F(device, whose_ioctl_has_no_argument_is_EFAULT)
+{
+	EXPECT_EQ(-1, ioctl(self->s->fd, FUSE_DEV_IOC_DAXDEV_OPEN, NULL));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, ioctl(self->s->fd, FUSE_DEV_IOC_DAXDEV_CLOSE, NULL));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_TRUE(index_is_free(self->s));
+}
+
+TEST_F(device, of_a_mount_that_is_gone_is_ENOTCONN)
+{
+	struct raw_server *other;
+
+	self->fd = open_dax(0, O_RDWR);
+	ASSERT_LE(0, self->fd);
+	/* not rs_unmount(), which closes /dev/fuse */
+	ASSERT_EQ(0, umount2(self->s->mnt, 0));
+	EXPECT_EQ(-ENOTCONN, rs_daxdev_open(self->s->fd, self->fd, 0, 0));
+	EXPECT_EQ(-ENOENT, rs_daxdev_close(self->s->fd, 0));
+	/* and nobody holds it */
+	other = new_server(1);
+	ASSERT_NE(NULL, other);
+	EXPECT_EQ(0, start_server(other));
+	rs_free(other);
+}
+
+/* Both threads of a race go when both are there */
+struct race {
+	struct raw_server *s;
+	int *there;
+	int fd;
+	int ret;
+};
+
+static void *race_for_the_index(void *arg)
+{
+	struct race *r = arg;
+
+	__atomic_add_fetch(r->there, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(r->there, __ATOMIC_ACQUIRE) < 2)
+		sched_yield();
+	r->ret = rs_daxdev_open(r->s->fd, r->fd, 0, 0);
+	return NULL;
+}
+
+TEST_F(device, that_loses_the_race_for_an_index_is_EEXIST)
+{
+	struct race r[2];
+	pthread_t thread;
+
+	r[0] = (struct race) { .s = self->s, .fd = open_dax(0, O_RDWR) };
+	r[1] = (struct race) { .s = self->s, .fd = open_dax(1, O_RDWR) };
+	for (int i = 0; i < 300; i++) {
+		int there = 0;
+		int winner;
+
+		r[0].there = r[1].there = &there;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, race_for_the_index,
+					    &r[0]));
+		race_for_the_index(&r[1]);
+		pthread_join(thread, NULL);
+		winner = r[1].ret > 0;
+		ASSERT_LT(0, r[winner].ret);
+		ASSERT_EQ(-EEXIST, r[!winner].ret);
+		/* the loser's device is free */
+		ASSERT_LT(0, rs_daxdev_open(self->s->fd, r[!winner].fd, 1, 0));
+		ASSERT_EQ(0, rs_daxdev_close(self->s->fd, 0));
+		ASSERT_EQ(0, rs_daxdev_close(self->s->fd, 1));
+	}
+	close(r[0].fd);
+	close(r[1].fd);
+	EXPECT_TRUE(index_is_free(self->s));
 }
 
 TEST_F(device, in_devdax_mode_is_EOPNOTSUPP)

@@ -846,6 +846,30 @@ TEST_F_TIMEOUT(request, does_not_hold_a_second_opener_that_is_killed, 15)
 	EXPECT_EQ(1, MAPS_ASKED_FOR());
 }
 
+TEST_F_TIMEOUT(request, does_not_hold_an_opener_of_another_file_that_is_killed, 15)
+{
+	pid_t first, second;
+	struct rs_node *g;
+
+	g = add_striped(self->s, "g", DEV_OFF + SIZE);
+	first = opener(self->s, "f");
+	ASSERT_LE(0, first);
+	ASSERT_TRUE(wait_for(&hang->count, 1));
+	/* waits for an answer of its own, or for the one about the device */
+	second = opener(self->s, "g");
+	ASSERT_LE(0, second);
+	ASSERT_TRUE(wait_for(&g->nopen, 1));
+	usleep(100000);
+	kill(second, SIGKILL);
+	EXPECT_EQ(SIGKILL, wait_soon(second));
+	EXPECT_EQ(0, waitpid(first, NULL, WNOHANG));
+	EXPECT_EQ(hang->opcode == FUSE_GET_DAXDEV ? 1 : 2, hang->count);
+	kill(first, SIGKILL);
+	EXPECT_EQ(SIGKILL, wait_soon(first));
+	EXPECT_EQ(0, rs_unmount(self->s));
+	EXPECT_EQ(0, claim());
+}
+
 /* Many opens, many mounts */
 
 FIXTURE(many) {
