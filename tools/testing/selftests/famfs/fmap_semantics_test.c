@@ -12,7 +12,9 @@
  * more, it says so when it is skipped.
  */
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <time.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -52,6 +54,7 @@ struct notes {
 	uint32_t fsync_flags;
 	int fsync_err;
 	uint32_t setattr_valid;		/* of all SETATTR requests together */
+	int setattr_err;
 	uint64_t setattr_size;		/* to reply with, 0: the real one */
 	uint32_t retrieved;		/* bytes in the last NOTIFY_REPLY */
 	uint32_t created_map;		/* files that are created get a map */
@@ -94,6 +97,8 @@ static int hook(struct raw_server *s, const struct fuse_in_header *ih,
 		return 1;
 	case FUSE_SETATTR:
 		notes->setattr_valid |= set->valid;
+		if (notes->setattr_err)
+			return -notes->setattr_err;
 		if (!notes->setattr_size)
 			return 0;
 		attr.attr_valid = s->valid;
@@ -1870,6 +1875,28 @@ TEST_F(own, setuid_is_lost_by_a_write_also_if_the_server_wants_to_do_that)
 	}
 }
 
+TEST_F(own, a_write_fails_if_the_server_keeps_setuid)
+{
+	struct rs_node *f = add_mapped(self->s, "f", 0, OFF, SIZE);
+	pid_t pid;
+	int fd;
+
+	f->mode = S_IFREG | 06777;
+	ASSERT_EQ(0, start_server(self->s));
+	fd = open_in(self->s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(put(fd, 1, 0, 10));
+	notes->setattr_err = EDQUOT;
+	pid = fork();
+	if (!pid)
+		_exit(setresgid(1000, 1000, 1000) ||
+		      setresuid(1000, 1000, 1000) ||
+		      pwrite(fd, "x", 1, 0) != -1 || errno != EDQUOT);
+	EXPECT_EQ(0, status_of(pid));
+	EXPECT_TRUE(got(fd, 1, 0, 10));
+	close(fd);
+}
+
 /* The server's own: whether files have capabilities */
 static bool has_caps;
 
@@ -2125,6 +2152,79 @@ TEST_F(own, a_mapped_file_writes_nothing_back)
 	EXPECT_EQ(-1, fsync(plain));
 	munmap(p, 4 * PG);
 	close(plain);
+	close(fd);
+}
+
+/* More of them than are looked at without a pause */
+TEST_F(own, many_pages_that_a_mapping_has_written_are_synced_and_need_no_server)
+{
+	size_t len = 5000 * PG;
+	char *p;
+	int fd;
+
+	/* no 2 MiB pages: file and device are out of step */
+	add_mapped(self->s, "f", 0, OFF + PG, len);
+	ASSERT_EQ(0, start_server(self->s));
+	fd = open_in(self->s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	for (int round = 1; round < 3; round++) {
+		for (size_t i = 0; i < len; i += PG)
+			p[i] = i / PG + round;
+		EXPECT_EQ(0, msync(p, len, MS_SYNC));
+		EXPECT_EQ(round, self->s->count[FUSE_FSYNC]);
+	}
+	for (size_t i = 0; i < len; i += PG)
+		ASSERT_EQ((char)(i / PG + 2), p[i]);
+	EXPECT_EQ(0, self->s->count[FUSE_WRITE]);
+	munmap(p, len);
+	close(fd);
+}
+
+/* Holds the lock of an inode most of the time */
+struct busy_writer {
+	int fd;
+	bool stop;
+};
+
+static void *write_on(void *arg)
+{
+	struct busy_writer *w = arg;
+	char *b = calloc(1, 2 * MB);
+
+	while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE))
+		pwrite(w->fd, b, 2 * MB, MB);
+	free(b);
+	return NULL;
+}
+
+TEST_F(own, RWF_NOWAIT_does_not_wait_for_another_writer)
+{
+	struct busy_writer w = {};
+	char c = 'x';
+	struct iovec iov = { &c, 1 };
+	pthread_t thread;
+	time_t end = time(NULL) + 20;
+	bool reader_told = false, writer_told = false;
+	int fd;
+
+	add_mapped(self->s, "f", 0, OFF, SIZE);
+	ASSERT_EQ(0, start_server(self->s));
+	fd = w.fd = open_in(self->s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(1, pwritev2(fd, &iov, 1, 0, RWF_NOWAIT));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_on, &w));
+	while (!(reader_told && writer_told) && time(NULL) < end) {
+		if (preadv2(fd, &iov, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN)
+			reader_told = true;
+		if (pwritev2(fd, &iov, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN)
+			writer_told = true;
+	}
+	__atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	EXPECT_TRUE(reader_told);
+	EXPECT_TRUE(writer_told);
 	close(fd);
 }
 
