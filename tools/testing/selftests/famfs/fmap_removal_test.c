@@ -150,6 +150,157 @@ TEST_F(removal, and_a_return_serve_files_that_are_opened_anew)
 	close(fd);
 }
 
+TEST_F(removal, is_told_by_fsync)
+{
+	int on1 = open_in(self->s, "on1", O_RDWR);
+
+	ASSERT_LE(0, on1);
+	EXPECT_EQ(0, fsync(self->fd));
+	ASSERT_EQ(0, unbind_0(self));
+	EXPECT_EQ(-1, fsync(self->fd));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(0, fsync(on1));
+	close(on1);
+}
+
+/* In the server: while the kernel waits for device 1, device 0 goes away */
+static int unbind_0_when_asked(struct raw_server *s,
+			       const struct fuse_in_header *ih, const void *arg)
+{
+	(void)s;
+	(void)arg;
+	if (ih->opcode == FUSE_GET_DAXDEV)
+		bind_to(dax[0], "fsdev_dax", NULL);
+	return 0;
+}
+
+TEST_F(removal, while_a_map_arrives_fails_the_open)
+{
+	struct rs_node *n;
+	struct rs_map m;
+
+	/* the server takes device 1 back, so that it is asked for it */
+	munmap(self->p, STRIPED_LEN);
+	self->p = MAP_FAILED;
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_EQ(0, forget(self->s, "striped"));
+	ASSERT_EQ(0, rs_daxdev_close(self->s->fd, 1));
+	self->s->dev[1].how = RS_PUSH_WHEN_ASKED;
+
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, 2 * MB);
+	rs_map_extent(&m, 0, 16 * MB, MB);
+	rs_map_extent(&m, 1, 16 * MB, MB);
+	n = rs_add_file(self->s, FUSE_ROOT_ID, "late");
+	rs_set_map(self->s, n, &m);
+	self->s->hook = unbind_0_when_asked;
+	self->unbound = true;
+	EXPECT_EQ(ENODEV, try_open(self->s, "late", O_RDWR));
+	EXPECT_EQ(1, self->s->count[FUSE_GET_DAXDEV]);
+	EXPECT_EQ(0, try_open(self->s, "on1", O_RDWR));
+}
+
+/*
+ * Faults that are in the middle of what they do when the device goes away.
+ * Sixteen threads share a processor, so that nearly all of them are stopped
+ * somewhere, and then one takes it that lets none of them go on.
+ */
+#define NFAULTERS	16
+
+struct faulter {
+	pthread_t thread;
+	char *page;
+	volatile bool *last;
+};
+
+static bool pin_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *faulter(void *arg)
+{
+	struct faulter *f = arg;
+
+	pin_to(1);
+	while (!*f->last) {
+		madvise(f->page, PG, MADV_DONTNEED);
+		madvise(f->page, PG, MADV_POPULATE_WRITE);
+	}
+	return NULL;
+}
+
+/* Have the processor for itself for a while; *arg tells when it begins */
+static void *hog(void *arg)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	volatile bool *begun = arg;
+	struct timespec now, end;
+	bool alone = pin_to(1) && !sched_setscheduler(0, SCHED_FIFO, &param);
+
+	*begun = true;
+	if (!alone)
+		return NULL;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec++;
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec < end.tv_sec ||
+		 (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
+	return arg;
+}
+
+static void *unbind(void *arg)
+{
+	return (void *)(intptr_t)unbind_0(arg);
+}
+
+TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
+{
+	struct faulter f[NFAULTERS];
+	volatile bool last = false;
+	pthread_t hogger, unbinder;
+	struct timespec limit;
+	void *ret;
+	char *p;
+
+	if (!pin_to(1))
+		SKIP(return, "two processors needed");
+	ASSERT_TRUE(pin_to(0));
+	for (int i = 0; i < NFAULTERS; i++) {
+		f[i].page = self->p + on_dev(0) + i * PG;
+		f[i].last = &last;
+		ASSERT_EQ(0, pthread_create(&f[i].thread, NULL, faulter, &f[i]));
+	}
+	usleep(500000);
+	ASSERT_EQ(0, pthread_create(&hogger, NULL, hog, (void *)&last));
+	while (!last)
+		usleep(1000);
+	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind, self));
+	ASSERT_EQ(0, pthread_join(hogger, &ret));
+	EXPECT_NE(NULL, ret);
+	for (int i = 0; i < NFAULTERS; i++)
+		pthread_join(f[i].thread, NULL);
+
+	/* a page that was mapped after all would be waited for till munmap() */
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 20;
+	EXPECT_EQ(0, pthread_timedjoin_np(unbinder, &ret, &limit)) {
+		TH_LOG("the removal hangs");
+		p = self->p;
+		self->p = MAP_FAILED;
+		munmap(p, STRIPED_LEN);
+		pthread_join(unbinder, &ret);
+		return;
+	}
+	EXPECT_EQ(NULL, ret);
+	expect_the_rest_works(_metadata, self);
+}
+
 /* While these run, the device goes away */
 
 struct worker {
