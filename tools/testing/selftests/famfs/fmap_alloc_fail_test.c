@@ -292,19 +292,6 @@ static int sites(const struct failing *w, const char *part)
 
 /* Connections */
 
-static int connections(void)
-{
-	DIR *d = opendir(CONNECTIONS);
-	int n = 0;
-
-	if (!d)
-		return -1;
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 static const char *ready(int need_dax)
 {
 	const char *why = sandbox(need_dax);

@@ -171,18 +171,6 @@ static pid_t opener(struct raw_server *s, const char *name)
 	_exit(try_open(s, name, O_RDWR));
 }
 
-static int abort_connection(struct raw_server *s)
-{
-	struct stat st;
-	char path[64];
-
-	if (stat(s->mnt, &st))
-		return -errno;
-	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort",
-		 minor(st.st_dev));
-	return write_file(path, "1");
-}
-
 /* Maps */
 
 #define SMALL_EXTENTS	4
@@ -1118,7 +1106,7 @@ TEST_F(reply, after_an_abort_finds_nobody)
 	START();
 	pid = opener(s, "f");
 	ASSERT_TRUE(wait_until(&wire->held, 1));
-	ASSERT_EQ(0, abort_connection(s));
+	ASSERT_EQ(0, abort_connection(connection_of(s)));
 	EXPECT_EQ(ECONNABORTED << 8, wait_soon(pid));
 	EXPECT_EQ(-ENOENT, reply_map(s, wire->held_unique, self->f));
 	EXPECT_EQ(ENOTCONN, try_open(s, "f", O_RDWR));
@@ -1414,7 +1402,7 @@ static void never(struct __test_metadata *const _metadata,
 		EXPECT_EQ(-1, umount2(s->mnt, MNT_FORCE));
 		EXPECT_EQ(EBUSY, errno);
 	} else {
-		EXPECT_EQ(0, abort_connection(s));
+		EXPECT_EQ(0, abort_connection(connection_of(s)));
 	}
 	EXPECT_EQ(sig ? sig : ECONNABORTED << 8, wait_soon(pid));
 	EXPECT_EQ(-ENOENT, rs_reply(s, wire->held_unique, -EPERM, NULL, 0));
