@@ -301,6 +301,24 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 	expect_the_rest_works(_metadata, self);
 }
 
+TEST_F(removal, and_a_return_go_well_while_the_device_is_open)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", dax[0]);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, unbind_0(self));
+	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
+	/* what was opened before is no part of what came back */
+	close(fd);
+	ASSERT_EQ(0, bind_to(dax[0], "fsdev_dax", NULL));
+	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
+	self->unbound = false;
+	EXPECT_EQ(0, try_open(self->s, "on0", O_RDWR));
+}
+
 /* While these run, the device goes away */
 
 struct worker {
