@@ -897,7 +897,9 @@ static int collect(int nworkers)
 			continue;
 		if (waitpid(w->pid, &status, WNOHANG) != w->pid) {
 			left++;
-			if (now() - w->since > DEADLINE * 1000000000ULL) {
+			/* it may have begun something just after now() */
+			if ((int64_t)(now() - w->since) >
+			    DEADLINE * 1000000000LL) {
 				problem("%s: %s %s hangs", actor_name[w->actor],
 					w->what, w->name);
 				sh->hung = true;
