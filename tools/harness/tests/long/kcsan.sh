@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Data races: selftests on a kernel that watches what fs/fuse and drivers/dax
+# read and write (KCSAN), with two processors and with four. A race in which a
+# function of this project has part fails the run; those of other functions are
+# listed, they are there without us as well.
+set -uo pipefail
+. "$(dirname "$0")/../../common.sh"
+. "$(dirname "$0")/../tap.sh"
+
+export KERNEL=kcsan
+programs=(fmap_basic_test fmap_lifetime_test fmap_removal_test fmap_uring_test)
+memory=cxl:2x256M,nvdimm:2x256M
+limit=300 # seconds a program
+
+# The functions of our files, as reports name them
+our_functions()
+{
+	local file
+	for file in "$TOP"/fs/fuse/*.c; do
+		[[ $file == */fmap_test.c ]] || nm "$BUILD/kernel-kcsan/fs/fuse/$(basename "$file" .c).o"
+	done | awk '$2 ~ /^[tT]$/ { print $3 }' | sort -u
+}
+
+console() { tr -d '\r' <"$BUILD/results/kcsan-$1/console.log"; }
+
+# The two that raced, or the one that saw a value change: a line a report
+races() { console "$1" | sed -n 's/^.*BUG: KCSAN: [a-z: -]* in //p' | sed 's/+0x[0-9a-f/x]*//g' | sort | uniq -c; }
+
+# Warnings are looked at below, since reports count as some
+runs()
+{
+	local status=0
+	"$HARNESS/vm" --name "kcsan-$1" --smp "$1" --memory "$memory" --no-panic --quiet \
+		--timeout $((60 + limit * ${#programs[@]})) -- /harness/run-tests /payload/selftests "$limit" "${programs[@]}" ||
+		status=$?
+	grep '^not ok' "$BUILD/results/kcsan-$1/tap.log"
+	((status <= 2)) && grep -q '^exit=0$' "$BUILD/results/kcsan-$1/verdict"
+}
+
+# KCSAN watched something: it would be silent as well if nothing were instrumented
+watched() { console "$1" | grep 'kcsan: .*enabled' && [[ -s $SCRATCH/ours ]] && nm "$BUILD/kernel-kcsan/fs/fuse/daxdev.o" | grep ' U __tsan_'; }
+
+# A report with its stacks for each race that a function of ours has part in
+no_race_of_ours()
+{
+	console "$1" | awk -v ours="$SCRATCH/ours" '
+		BEGIN { while ((getline name <ours) > 0) is_ours[name] = 1 }
+		/BUG: KCSAN:/ {
+			show = 0
+			for (i = 1; i <= NF; i++) {
+				name = $i
+				sub(/\+0x.*/, "", name)
+				if (name in is_ours) show = bad = 1
+			}
+		}
+		/^=====/ { show = 0 }
+		show
+		END { exit bad }'
+}
+
+no_other_warning() { ! console "$1" | grep -E 'WARNING: |BUG: |Oops: |INFO: task .* blocked|soft lockup' | grep -v 'BUG: KCSAN:'; }
+
+check "the kernel that reports data races is built" "$HARNESS/kernel"
+check "the selftests are built" "$HARNESS/selftests" build
+our_functions >"$SCRATCH/ours"
+for smp in 2 4; do
+	check "$smp processors: the tests pass" runs "$smp"
+	check "... on a kernel that watches our files" watched "$smp"
+	races "$smp" | sed 's/^/# races: /'
+	check "... no race of ours" no_race_of_ours "$smp"
+	check "... no other warning" no_other_warning "$smp"
+done
+plan
