@@ -498,6 +498,22 @@ TEST_F(one, devices_are_free_after_unmount_while_the_server_keeps_dev_fuse_open)
 	rs_free(s);
 }
 
+TEST_F(one, no_device_is_registered_after_unmount)
+{
+	char path[64];
+	int dev, ret;
+
+	snprintf(path, sizeof(path), "/dev/%s", dax[0]);
+	dev = open(path, O_RDWR);
+	ASSERT_LE(0, dev);
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_EQ(0, umount2(self->s->mnt, 0));
+	ret = rs_daxdev_open(self->s->fd, dev, 0, 0);
+	EXPECT_EQ(-ENOTCONN, ret);
+	close(dev);
+}
+
 TEST_F(one, a_dropped_index_keeps_its_maps_and_can_be_used_again)
 {
 	struct rs_node *g;

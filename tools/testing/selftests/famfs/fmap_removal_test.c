@@ -206,11 +206,19 @@ TEST_F(removal, while_a_map_arrives_fails_the_open)
  * somewhere, and then one takes it that lets none of them go on.
  */
 #define NFAULTERS	16
+#define HOG_SECONDS	4
 
 struct faulter {
 	pthread_t thread;
 	char *page;
 	volatile bool *last;
+};
+
+struct hog {
+	pthread_t thread;
+	volatile bool begun;
+	volatile bool end;
+	FIXTURE_DATA(removal) *self;
 };
 
 static bool pin_to(int cpu)
@@ -224,9 +232,11 @@ static bool pin_to(int cpu)
 
 static void *faulter(void *arg)
 {
+	struct sched_param param = {};
 	struct faulter *f = arg;
 
 	pin_to(1);
+	sched_setscheduler(0, SCHED_IDLE, &param);
 	while (!*f->last) {
 		madvise(f->page, PG, MADV_DONTNEED);
 		madvise(f->page, PG, MADV_POPULATE_WRITE);
@@ -234,55 +244,70 @@ static void *faulter(void *arg)
 	return NULL;
 }
 
-/* Have the processor for itself for a while; *arg tells when it begins */
+/* Not real-time: of that the scheduler keeps a part for the others */
 static void *hog(void *arg)
 {
-	struct sched_param param = { .sched_priority = 1 };
-	volatile bool *begun = arg;
-	struct timespec now, end;
-	bool alone = pin_to(1) && !sched_setscheduler(0, SCHED_FIFO, &param);
+	struct hog *h = arg;
 
-	*begun = true;
-	if (!alone)
-		return NULL;
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec++;
-	do {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec < end.tv_sec ||
-		 (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
-	return arg;
+	pin_to(1);
+	setpriority(PRIO_PROCESS, 0, -20);
+	h->begun = true;
+	while (!h->end)
+		;
+	return NULL;
 }
 
+/* There before the hog is: who makes a thread waits for those that fault */
 static void *unbind(void *arg)
 {
-	return (void *)(intptr_t)unbind_0(arg);
+	struct hog *h = arg;
+
+	while (!h->begun)
+		usleep(1000);
+	return (void *)(intptr_t)unbind_0(h->self);
+}
+
+static bool is_mapped(const void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	pread(fd, &entry, sizeof(entry), (uintptr_t)p / PG * sizeof(entry));
+	close(fd);
+	return entry >> 63;
 }
 
 TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 {
 	struct faulter f[NFAULTERS];
 	volatile bool last = false;
-	pthread_t hogger, unbinder;
 	struct timespec limit;
+	struct hog h = { .self = self };
+	pthread_t unbinder;
 	void *ret;
 	char *p;
 
 	if (!pin_to(1))
 		SKIP(return, "two processors needed");
 	ASSERT_TRUE(pin_to(0));
+	ASSERT_TRUE(is_mapped(self->p + on_dev(1)));
 	for (int i = 0; i < NFAULTERS; i++) {
 		f[i].page = self->p + on_dev(0) + i * PG;
 		f[i].last = &last;
 		ASSERT_EQ(0, pthread_create(&f[i].thread, NULL, faulter, &f[i]));
 	}
+	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind, &h));
 	usleep(500000);
-	ASSERT_EQ(0, pthread_create(&hogger, NULL, hog, (void *)&last));
-	while (!last)
+	ASSERT_EQ(0, pthread_create(&h.thread, NULL, hog, &h));
+	while (!h.begun)
 		usleep(1000);
-	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind, self));
-	ASSERT_EQ(0, pthread_join(hogger, &ret));
-	EXPECT_NE(NULL, ret);
+	last = true;
+	/* till it has unmapped the file without having waited */
+	for (int i = 0; i < HOG_SECONDS * 100 &&
+			is_mapped(self->p + on_dev(1)); i++)
+		usleep(10000);
+	h.end = true;
+	pthread_join(h.thread, NULL);
 	for (int i = 0; i < NFAULTERS; i++)
 		pthread_join(f[i].thread, NULL);
 
