@@ -8,6 +8,7 @@
 
 #include <linux/cleanup.h>
 #include <linux/dax.h>
+#include <linux/dcache.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/pagemap.h>
@@ -128,6 +129,10 @@ static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
 		dax_break_layout_final(inode);
 	}
 	filemap_invalidate_unlock(mapping);
+
+	/* Who opens the file when nobody has it any more gets another map */
+	d_mark_dontcache(inode);
+	d_prune_aliases(inode);
 
 	return false;
 }

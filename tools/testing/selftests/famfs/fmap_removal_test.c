@@ -326,6 +326,52 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 	expect_the_rest_works(_metadata, self);
 }
 
+TEST_F(removal, and_a_return_serve_files_that_were_open_before)
+{
+	int open_before = open_in(self->s, "on0", O_RDWR);
+	int fd;
+
+	ASSERT_LE(0, open_before);
+	EXPECT_EQ(0, try_open(self->s, "on1", O_RDWR));
+	ASSERT_EQ(0, unbind_0(self));
+	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
+	self->unbound = false;
+	EXPECT_FALSE(put(open_before, 2, 0, PG));
+	/* as long as somebody has the file, it is the one that was lost */
+	fd = open_in(self->s, "on0", O_RDWR);
+	EXPECT_FALSE(put(fd, 2, 0, PG));
+	close(fd);
+	close(open_before);
+	/* RELEASE holds the inode until the server has answered it */
+	for (int i = 0; i < 100; i++) {
+		fd = open_in(self->s, "on0", O_RDWR);
+		if (fd >= 0 && put(fd, 2, 0, PG))
+			break;
+		close(fd);
+		fd = -1;
+		usleep(10000);
+	}
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
+	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
+	close(fd);
+}
+
+TEST_F(removal, and_a_return_serve_files_that_were_closed_before)
+{
+	int fd;
+
+	EXPECT_EQ(0, try_open(self->s, "on0", O_RDWR));
+	ASSERT_EQ(0, unbind_0(self));
+	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
+	self->unbound = false;
+	fd = open_in(self->s, "on0", O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
+	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
+	close(fd);
+}
+
 TEST_F(removal, and_a_return_go_well_while_the_device_is_open)
 {
 	char path[64];

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Memory goes bad and devices leave, while fio with checksums runs on other
+# files. What happens in the VM is in guest/fio-failures, which writes the TAP.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+
+"$HARNESS/examples"
+rm -rf "$BUILD/payload/fio-failures"
+cp -r "$BUILD/payload/examples" "$BUILD/payload/fio-failures"
+cp "$HARNESS/tests/tap.sh" "$BUILD/payload/fio-failures/"
+exec "$HARNESS/vm" --name fio-failures --memory cxl:2x256M,nvdimm:2x256M --timeout 300 -- /harness/fio-failures
