@@ -2211,7 +2211,8 @@ TEST_F(own, RWF_NOWAIT_does_not_wait_for_another_writer)
 
 	add_mapped(self->s, "f", 0, OFF, SIZE);
 	ASSERT_EQ(0, start_server(self->s));
-	fd = w.fd = open_in(self->s, "f", O_RDWR);
+	/* without O_DIRECT no write may be tried with RWF_NOWAIT */
+	fd = w.fd = open_in(self->s, "f", O_RDWR | O_DIRECT);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(1, pwritev2(fd, &iov, 1, 0, RWF_NOWAIT));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_on, &w));
