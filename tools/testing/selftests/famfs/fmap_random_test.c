@@ -73,7 +73,7 @@ struct worker {
 	char *model;
 	int number;
 	int own[MAX_CELLS];
-	int nown;
+	int nowned;
 	struct access a;
 	char b[MAX_READ];
 };
@@ -219,7 +219,7 @@ static void change_nothing(struct worker *w, uint64_t pos, size_t len)
 
 static void one_operation(struct worker *w)
 {
-	const struct cell *c = &w->r->cell[w->own[random_below(w->nown)]];
+	const struct cell *c = &w->r->cell[w->own[random_below(w->nowned)]];
 	uint64_t at = random_below(c->len), pos = c->pos + at;
 	size_t len = 1 + random_below(c->len - at), right;
 	unsigned int what = random_below(100);
@@ -295,7 +295,7 @@ static void *work(void *arg)
 
 	for (int i = 0; i < r->ncells; i++)
 		if (r->cell[i].owner == w->number)
-			w->own[w->nown++] = i;
+			w->own[w->nowned++] = i;
 	doing(w, "open and mmap");
 	w->a.fd = open(r->path, O_RDWR | O_CLOEXEC);
 	if (result(w, err(w->a.fd)) || result(w, access_begin(&w->a)))
