@@ -17,7 +17,7 @@ CACHE=$(cd "$CACHE" && pwd)
 export BUILD CACHE HARNESS
 
 # Seconds since the outermost command began: `make test` runs many scripts.
-: "${HARNESS_T0:=$(date +%s)}"
+: "${HARNESS_T0:=$EPOCHSECONDS}"
 export HARNESS_T0
 
 # A command that fails where nobody expected it says where.
@@ -25,7 +25,7 @@ set -E
 shopt -s inherit_errexit
 trap 'printf "%s: line %d: failed: %s\n" "${0##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
 
-say() { printf '[%4ds] %s\n' $(($(date +%s) - HARNESS_T0)) "$*" >&2; }
+say() { printf '[%4ds] %s\n' $((EPOCHSECONDS - HARNESS_T0)) "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
 # run_quietly LOG MESSAGE COMMAND...: the output goes to LOG; every 10 seconds
@@ -36,7 +36,7 @@ run_quietly()
 	local log=$1 what=$2 begin pid next=10
 	shift 2
 	mkdir -p "$(dirname "$log")"
-	begin=$(date +%s)
+	begin=$EPOCHSECONDS
 	say "$what"
 	# in a process group of its own, so that an interrupt reaches all of it
 	set -m
@@ -45,8 +45,8 @@ run_quietly()
 	set +m
 	trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
-		sleep 0.1
-		if (($(date +%s) - begin >= next)); then
+		sleep 0.3
+		if ((EPOCHSECONDS - begin >= next)); then
 			next=$((next + 10))
 			say "  ... $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-70)"
 		fi
@@ -56,7 +56,7 @@ run_quietly()
 		tail -n 40 "$log" >&2
 		die "$what: failed, see $log"
 	fi
-	say "$what: done in $(($(date +%s) - begin)) s"
+	say "$what: done in $((EPOCHSECONDS - begin)) s"
 }
 
 # The Debian mirrors that this machine's own apt is set up with, one a line.

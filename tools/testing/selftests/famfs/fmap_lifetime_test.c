@@ -1800,11 +1800,11 @@ static bool lists(FIXTURE_DATA(fusectl) *self, int maps, bool second)
 	char text[512];
 	int n;
 
-	n = snprintf(text, sizeof(text), "0 %s %llu rw ok %d %llu\n", dax[0],
+	n = snprintf(text, sizeof(text), "0 %s %llu rw ok %d %llu 0\n", dax[0],
 		     (unsigned long long)dax_size[0], maps, bits_of(0));
 	if (second)
 		snprintf(text + n, sizeof(text) - n,
-			 "4000000000 %s %llu ro ok 0 %llu\n", dax[1],
+			 "4000000000 %s %llu ro ok 0 %llu 0\n", dax[1],
 			 (unsigned long long)dax_size[1], bits_of(1));
 	return has_text(self->devices, text);
 }
