@@ -127,6 +127,16 @@ static int hello_get_daxdev(uint32_t index)
 	return fd;
 }
 
+static void hello_dax_failure(const char *path, const struct fuse_dax_failure *failure)
+{
+	if (failure->event == FUSE_DAX_REMOVED)
+		fprintf(stderr, "%s was removed\n", options.device);
+	else
+		fprintf(stderr, "bad memory on %s at %llu: %s\n", options.device,
+			(unsigned long long)failure->offset,
+			path ? "write that page of hello anew" : "not in hello");
+}
+
 static const struct fuse_operations hello_ops = {
 	.init = hello_init,
 	.getattr = hello_getattr,
@@ -135,6 +145,7 @@ static const struct fuse_operations hello_ops = {
 	.read = hello_read,
 	.get_fmap = hello_get_fmap,
 	.get_daxdev = hello_get_daxdev,
+	.dax_failure = hello_dax_failure,
 };
 
 int main(int argc, char **argv)

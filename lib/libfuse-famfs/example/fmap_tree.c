@@ -15,7 +15,8 @@
  *
  * A manifest says which files there are, and where on which DAX devices their
  * bytes are. "mount" serves it. The server itself never touches the data: the
- * kernel asks once for the map of a file, and once for each device.
+ * kernel asks once for the map of a file, and once for each device. It tells of
+ * memory that fails, and the server says whose it is and what to do.
  *
  * "create" makes a manifest with room for the files of DIR. Their bytes get
  * there through the mount. Mapped files keep their size, so a copy must not
@@ -105,10 +106,18 @@ static bool add_device(uint32_t index, const char *name, char *why)
 	devices = ok(reallocarray(devices, ndevices + 1, sizeof(*devices)));
 	devinfo = ok(reallocarray(devinfo, ndevices + 1, sizeof(*devinfo)));
 	devices[ndevices] = dev;
-	devinfo[ndevices].index = index;
-	devinfo[ndevices].readonly = 0;
-	devinfo[ndevices++].size = fuse_daxdev_size(dev);
+	devinfo[ndevices++] = (struct fuse_fmap_device) { .index = index, .size = fuse_daxdev_size(dev) };
 	return true;
+}
+
+/* Its place in both arrays; ndevices if there is none */
+static size_t find_device(uint32_t index)
+{
+	size_t i = 0;
+
+	while (i < ndevices && devinfo[i].index != index)
+		i++;
+	return i;
 }
 
 /* ----------------------------------------------------------- *
@@ -182,9 +191,8 @@ static struct fuse_fmap_strip read_range(cfg_t *cfg, const char *path, int i)
 	struct range *r = ok(calloc(1, sizeof(*r))), *other;
 	struct fuse_fmap_strip *s = &r->where;
 
-	s->devindex = cfg_getnint(cfg, "ranges", i);
-	s->offset = cfg_getnint(cfg, "ranges", i + 1);
-	s->len = cfg_getnint(cfg, "ranges", i + 2);
+	*s = (struct fuse_fmap_strip) { cfg_getnint(cfg, "ranges", i), cfg_getnint(cfg, "ranges", i + 1),
+					cfg_getnint(cfg, "ranges", i + 2) };
 	r->path = path;
 	r->line = cfg->line;
 	other = *(struct range **)ok(tsearch(r, &by_place, compare_ranges));
@@ -201,14 +209,12 @@ static int read_device(cfg_t *cfg, cfg_opt_t *opt)
 	cfg_t *d = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
 	long index = cfg_getint(d, "index");
 	char why[WHY_LEN];
-	size_t i;
 
 	(void)cfg;
 	if (index < 0 || index > UINT32_MAX || !cfg_getstr(d, "name"))
 		bad(d, "a device needs an index and a name: device { index = 0  name = \"dax0.0\" }");
-	for (i = 0; i < ndevices; i++)
-		if (devinfo[i].index == index)
-			bad(d, "there is a device %ld already", index);
+	if (find_device(index) < ndevices)
+		bad(d, "there is a device %ld already", index);
 	if (!add_device(index, cfg_getstr(d, "name"), why))
 		bad(d, "%s", why);
 	return 0;
@@ -337,15 +343,7 @@ static void tree_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_open(req, fi);
 }
 
-/* Of empty files only. What is mapped is read without us. */
-static void tree_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		      struct fuse_file_info *fi)
-{
-	(void)ino, (void)size, (void)off, (void)fi;
-	fuse_reply_buf(req, NULL, 0);
-}
-
-/* Asked once a file: where is it? */
+/* Asked once a file: where is it? What is mapped is read without us. */
 static void tree_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	(void)size;
@@ -358,21 +356,41 @@ static void tree_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 /* Asked once a device, when the first map names it */
 static void tree_get_daxdev(fuse_req_t req, int daxdev_index)
 {
-	uint32_t index = daxdev_index;
+	size_t i = find_device(daxdev_index);
 	char why[WHY_LEN] = "no such device";
 	int ret = -ENODEV;
-	size_t i;
 
-	for (i = 0; i < ndevices; i++)
-		if (devinfo[i].index == index)
-			ret = fuse_daxdev_register(session, devices[i], index,
-						   O_RDWR, why, sizeof(why));
+	if (i < ndevices)
+		ret = fuse_daxdev_register(session, devices[i], daxdev_index, O_RDWR, why, sizeof(why));
 	if (ret > 0) {
-		fuse_reply_daxdev(req, index, NULL);
+		fuse_reply_daxdev(req, daxdev_index, NULL);
 	} else {
 		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s\n", why);
 		fuse_reply_err(req, -ret);
 	}
+}
+
+/*
+ * Told of memory that has failed. The kernel has seen to it that nobody gets
+ * wrong bytes; what is left is to say whose they are, and what to do.
+ */
+static void tree_dax_failure(fuse_req_t req, fuse_ino_t ino, const struct fuse_dax_failure *f)
+{
+	struct range key = { .where = { f->index, f->offset, f->len } };
+	struct range **r = tfind(&key, &by_place, compare_ranges);
+	const char *dev = fuse_daxdev_name(devices[find_device(f->index)]);
+
+	if (f->event == FUSE_DAX_REMOVED)
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s was removed: files have lost what they have on it; unmount, and mount again when daxctl list shows it\n", dev);
+	else if (!r)
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": no file has it, nothing is lost\n", dev, f->offset);
+	else if (ino == FUSE_ROOT_ID)
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": it is of \"%s\" (line %d), which is not in use; write that file anew\n",
+			 dev, f->offset, (*r)->path, (*r)->line);
+	else
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": \"%s\" has lost %" PRIu64 " bytes at %" PRIu64 "; write them anew: dd conv=notrunc bs=%" PRIu64 " seek=%" PRIu64 " count=1 of=FILE\n",
+			 dev, f->offset, (*r)->path, f->len, f->pos, f->len, f->pos / f->len);
+	fuse_reply_err(req, 0);
 }
 
 static const struct fuse_lowlevel_ops tree_ops = {
@@ -381,9 +399,9 @@ static const struct fuse_lowlevel_ops tree_ops = {
 	.getattr = tree_getattr,
 	.readdir = tree_readdir,
 	.open = tree_open,
-	.read = tree_read,
 	.get_fmap = tree_get_fmap,
 	.get_daxdev = tree_get_daxdev,
+	.dax_failure = tree_dax_failure,
 };
 
 /* MANIFEST, then what libfuse understands */

@@ -26,6 +26,7 @@
  *  2. In get_fmap(): build a map with the functions here, fuse_reply_fmap().
  *  3. In get_daxdev(), or at any time before: register the devices that the
  *     maps name, fuse_daxdev_open().
+ *  4. In dax_failure(), if the server has it: learn that memory has failed.
  *
  * <fuse_lowlevel.h> and <fuse.h> include this file.
  *
@@ -347,6 +348,48 @@ int fuse_session_daxdev_open(struct fuse_session *se, int fd, uint32_t index);
  * @since 3.19
  */
 int fuse_session_daxdev_close(struct fuse_session *se, uint32_t index);
+
+/* ----------------------------------------------------------- *
+ * Memory that fails					       *
+ * ----------------------------------------------------------- */
+
+/**
+ * A page of a device is bad. Reading or mapping it fails, everything else goes
+ * on, until whole pages are written anew there: by write(2) to the file, in
+ * one piece for each page, or to the device.
+ */
+#define FUSE_DAX_BAD_MEMORY	0
+
+/**
+ * A device was removed. Files that are open have lost what is on it, for good;
+ * when the device is back it can be registered anew, for files that are opened
+ * after that.
+ */
+#define FUSE_DAX_REMOVED	1
+
+/** What the handler dax_failure() is told of DAX memory that has failed */
+struct fuse_dax_failure {
+	/** The server's index of the device */
+	uint32_t index;
+
+	/**
+	 * FUSE_DAX_BAD_MEMORY or FUSE_DAX_REMOVED. A later kernel may know
+	 * others, which are best logged and otherwise ignored.
+	 */
+	uint32_t event;
+
+	/** First byte on the device */
+	uint64_t offset;
+
+	/** Length in bytes: a page, or the whole device that was removed */
+	uint64_t len;
+
+	/**
+	 * Byte of the file that `offset` is. Has no meaning if the handler is
+	 * not called for a file.
+	 */
+	uint64_t pos;
+};
 
 #ifdef __cplusplus
 }

@@ -76,7 +76,7 @@ static inline int fake_request(struct fake_kernel *k, uint32_t opcode, uint64_t 
 	return 1;
 }
 
-/* INIT, with the feature if `kinds` is not 0 */
+/* INIT, with both features if `kinds` is not 0 */
 static inline struct fuse_init_out *fake_init(struct fake_kernel *k, uint32_t kinds)
 {
 	/* In full length: the system's header may be old */
@@ -86,7 +86,7 @@ static inline struct fuse_init_out *fake_init(struct fake_kernel *k, uint32_t ki
 		.minor = 46,
 		.max_readahead = 1 << 17,
 		.flags = FUSE_INIT_EXT | FUSE_MAX_PAGES,
-		.flags2 = kinds ? FUSE_DAX_FMAP >> 32 : 0,
+		.flags2 = kinds ? (FUSE_DAX_FMAP | FUSE_DAX_FAILURES) >> 32 : 0,
 	};
 
 	memcpy(arg, &in, sizeof(in) < sizeof(arg) ? sizeof(in) : sizeof(arg));
@@ -120,6 +120,14 @@ static inline int fake_get_daxdev(struct fake_kernel *k, uint32_t index)
 	struct fuse_get_daxdev_in arg = { .index = index };
 
 	EXPECT(fake_request(k, FUSE_GET_DAXDEV, 1, &arg, sizeof(arg)));
+	return k->out.error;
+}
+
+static inline int fake_dax_failure(struct fake_kernel *k, uint64_t node,
+			    const struct fuse_dax_failure_in *arg, size_t len)
+{
+	EXPECT(fake_request(k, FUSE_DAX_FAILURE, node, arg, len));
+	EXPECT(!k->len);
 	return k->out.error;
 }
 

@@ -3,7 +3,7 @@
  * What the library does with maps and devices between a server and the kernel,
  * which is a fake one.
  *
- *   test_fmap_session list | all | NAME...
+ *   test_fmap_session list | NAME...
  */
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)
 #define _GNU_SOURCE
@@ -466,6 +466,153 @@ static void a_forget_may_come_at_any_time(void)
 	stop();
 }
 
+/* ---- memory that fails ---- */
+
+/* No two members are alike, and none fits into 32 bits that is wider */
+static const struct fuse_dax_failure_in bad_page = {
+	.index = 0xfffffffe,
+	.event = FUSE_DAX_BAD_MEMORY,
+	.offset = 0x1122334455667000,
+	.len = 0x200000001000,
+	.pos = 0x33445566778000,
+};
+static const struct fuse_dax_failure_in removed = {
+	.index = 3,
+	.event = FUSE_DAX_REMOVED,
+	.len = 256 * M,
+};
+
+static struct fuse_dax_failure seen_failure;
+static fuse_ino_t seen_ino;
+static int want_failures = 1;
+
+static void failure_init(void *userdata, struct fuse_conn_info *conn)
+{
+	server_init(userdata, conn);
+	EXPECT(!!(conn->want_ext & FUSE_CAP_DAX_FAILURES) ==
+	       fuse_get_feature_flag(conn, FUSE_CAP_DAX_FAILURES));
+	if (!want_failures)
+		fuse_unset_feature_flag(conn, FUSE_CAP_DAX_FAILURES);
+}
+
+static void server_dax_failure(fuse_req_t req, fuse_ino_t ino,
+			       const struct fuse_dax_failure *failure)
+{
+	calls++;
+	seen_ino = ino;
+	seen_failure = *failure;
+	if (defer)
+		deferred[ndeferred++] = req;
+	else
+		fuse_reply_err(req, 0);
+}
+
+static const struct fuse_lowlevel_ops told = {
+	.init = failure_init,
+	.dax_failure = server_dax_failure,
+};
+
+static int failures_negotiated(void)
+{
+	return !!(((struct fuse_init_out *)k.reply)->flags2 &
+		  FUSE_DAX_FAILURES >> 32);
+}
+
+static int seen(const struct fuse_dax_failure_in *in)
+{
+	return seen_failure.index == in->index &&
+	       seen_failure.event == in->event &&
+	       seen_failure.offset == in->offset &&
+	       seen_failure.len == in->len && seen_failure.pos == in->pos;
+}
+
+static void a_server_with_the_handler_is_told_of_failures(void)
+{
+	want = 1;
+	start_with(&told, sizeof(told));
+	fake_init(&k, BOTH);
+	EXPECT(negotiated() && failures_negotiated());
+	EXPECT(!fake_dax_failure(&k, 5, &bad_page, sizeof(bad_page)));
+	EXPECT(calls == 1 && seen_ino == 5 && seen(&bad_page));
+	EXPECT(!fake_dax_failure(&k, FUSE_ROOT_ID, &removed, sizeof(removed)));
+	EXPECT(calls == 2 && seen_ino == FUSE_ROOT_ID && seen(&removed));
+	stop();
+}
+
+static void the_reply_to_a_failure_may_come_later(void)
+{
+	struct fuse_out_header out;
+
+	want = 1;
+	start_with(&told, sizeof(told));
+	fake_init(&k, BOTH);
+	defer = 1;
+	EXPECT(!fake_request(&k, FUSE_DAX_FAILURE, 5, &bad_page, sizeof(bad_page)));
+	EXPECT(calls == 1 && seen(&bad_page));
+	EXPECT(!fuse_reply_err(deferred[0], 0));
+	EXPECT(recv(k.fd, &out, sizeof(out), MSG_DONTWAIT) == sizeof(out));
+	EXPECT(out.unique == k.unique && !out.error);
+	stop();
+}
+
+static void failures_are_wanted_with_maps_and_a_handler_only(void)
+{
+	/* no handler */
+	want = 1;
+	start(BOTH);
+	EXPECT(negotiated() && !failures_negotiated());
+	EXPECT(fake_dax_failure(&k, 5, &bad_page, sizeof(bad_page)) == -ENOSYS);
+	stop();
+
+	/* not offered */
+	start_with(&told, sizeof(told));
+	fake_init(&k, 0);
+	EXPECT(!failures_negotiated());
+	stop();
+
+	/* the server doesn't want to be told */
+	want_failures = 0;
+	start_with(&told, sizeof(told));
+	fake_init(&k, BOTH);
+	EXPECT(negotiated() && !failures_negotiated());
+	stop();
+
+	/* no maps */
+	want_failures = 1;
+	want = 0;
+	start_with(&told, sizeof(told));
+	fake_init(&k, BOTH);
+	EXPECT(!negotiated() && !failures_negotiated());
+	stop();
+
+	/* ... nor kinds of them */
+	want = 1;
+	clear_kinds = ~0U;
+	start_with(&told, sizeof(told));
+	fake_init(&k, BOTH);
+	EXPECT(!negotiated() && !failures_negotiated());
+	stop();
+}
+
+static void a_failure_that_is_cut_off_is_refused(void)
+{
+	struct {
+		struct fuse_dax_failure_in known;
+		uint64_t new;
+	} longer = { bad_page, ~0ULL };
+
+	want = 1;
+	start_with(&told, sizeof(told));
+	fake_init(&k, BOTH);
+	EXPECT(fake_dax_failure(&k, 5, &bad_page, sizeof(bad_page) - 1) == -EINVAL);
+	EXPECT(fake_dax_failure(&k, 5, &bad_page, 0) == -EINVAL);
+	EXPECT(!calls);
+	/* what a later kernel may add does no harm */
+	EXPECT(!fake_dax_failure(&k, 5, &longer.known, sizeof(longer)));
+	EXPECT(calls == 1 && seen(&bad_page));
+	stop();
+}
+
 /* ---- the high-level API ---- */
 
 static int device_fd = -1;
@@ -587,7 +734,10 @@ static void the_high_level_api_registers_devices(void)
 	stop_high(fuse);
 }
 
-/* Before any other of these: the first fuse_destroy() takes the modules along */
+/*
+ * What uses modules runs in a process of its own: the first fuse_destroy()
+ * takes them along.
+ */
 static void modules_pass_both_on(void)
 {
 	struct fuse *fuse = start_high(&high, "modules=subdir:iconv,subdir=/,from_code=UTF-8,to_code=UTF-8");
@@ -608,6 +758,95 @@ static void high_level_servers_without_handlers_have_no_maps(void)
 
 	EXPECT(fake_get_fmap(&k, lookup("mapped"), ROOM, 0) == -ENOSYS);
 	EXPECT(fake_get_daxdev(&k, 4) == -ENODEV);
+	stop_high(fuse);
+}
+
+static char seen_path[100];
+
+static void high_dax_failure(const char *path,
+			     const struct fuse_dax_failure *failure)
+{
+	calls++;
+	snprintf(seen_path, sizeof(seen_path), "%s", path ? path : "none");
+	seen_failure = *failure;
+}
+
+static const struct fuse_operations high_told = {
+	.init = high_init,
+	.getattr = high_getattr,
+	.dax_failure = high_dax_failure,
+};
+
+static int high_failure(uint64_t node, const struct fuse_dax_failure_in *in)
+{
+	*seen_path = '\0';
+	return fake_dax_failure(&k, node, in, sizeof(*in));
+}
+
+static void the_high_level_api_tells_of_failures_by_path(void)
+{
+	struct fuse *fuse = start_high(&high_told, NULL);
+	uint64_t node;
+
+	EXPECT(negotiated() && failures_negotiated());
+	node = lookup("mapped");
+	EXPECT(!high_failure(node, &bad_page));
+	EXPECT(!strcmp(seen_path, "/mapped") && seen(&bad_page));
+	EXPECT(!high_failure(FUSE_ROOT_ID, &removed));
+	EXPECT(!strcmp(seen_path, "none") && seen(&removed));
+	EXPECT(calls == 2);
+	stop_high(fuse);
+}
+
+static int high_unlink(const char *path)
+{
+	EXPECT(!strcmp(path, "/mapped"));
+	return 0;
+}
+
+static void a_file_without_a_name_fails_without_one(void)
+{
+	struct fuse_operations ops = high_told;
+	struct fuse *fuse;
+	uint64_t node;
+
+	ops.unlink = high_unlink;
+	fuse = start_high(&ops, NULL);
+	node = lookup("mapped");
+	EXPECT(fake_request(&k, FUSE_UNLINK, FUSE_ROOT_ID, "mapped", 7));
+	EXPECT(!k.out.error);
+	EXPECT(!high_failure(node, &bad_page));
+	EXPECT(!strcmp(seen_path, "none") && seen(&bad_page));
+	stop_high(fuse);
+}
+
+static void modules_pass_failures_on(void)
+{
+	struct fuse *fuse = start_high(&high_told, "modules=subdir:iconv,subdir=/sub,from_code=UTF-8,to_code=UTF-8");
+
+	EXPECT(failures_negotiated());
+	EXPECT(!high_failure(lookup("mapped"), &bad_page));
+	EXPECT(!strcmp(seen_path, "/sub/mapped") && seen(&bad_page));
+	EXPECT(!high_failure(FUSE_ROOT_ID, &removed));
+	EXPECT(!strcmp(seen_path, "none") && seen(&removed));
+	stop_high(fuse);
+}
+
+/* The modules have the handler always */
+static void modules_over_none_want_no_failures(void)
+{
+	struct fuse *fuse = start_high(&high, "modules=subdir,subdir=/");
+
+	EXPECT(negotiated() && !failures_negotiated());
+	stop_high(fuse);
+}
+
+static void high_level_servers_without_the_handler_are_not_told(void)
+{
+	struct fuse *fuse = start_high(&high, NULL);
+
+	EXPECT(negotiated() && !failures_negotiated());
+	EXPECT(high_failure(lookup("mapped"), &bad_page) == -ENOSYS);
 	stop_high(fuse);
 }
 
@@ -632,10 +871,19 @@ static const struct {
 	T(a_wrong_map_is_not_sent),
 	T(devices_are_named_or_registered),
 	T(a_forget_may_come_at_any_time),
+	T(a_server_with_the_handler_is_told_of_failures),
+	T(the_reply_to_a_failure_may_come_later),
+	T(failures_are_wanted_with_maps_and_a_handler_only),
+	T(a_failure_that_is_cut_off_is_refused),
 	T(modules_pass_both_on),
+	T(modules_pass_failures_on),
+	T(modules_over_none_want_no_failures),
 	T(the_high_level_api_maps_by_path),
 	T(the_high_level_api_registers_devices),
 	T(high_level_servers_without_handlers_have_no_maps),
+	T(the_high_level_api_tells_of_failures_by_path),
+	T(a_file_without_a_name_fails_without_one),
+	T(high_level_servers_without_the_handler_are_not_told),
 };
 
 int main(int argc, char **argv)
@@ -648,9 +896,9 @@ int main(int argc, char **argv)
 			if (!strcmp(argv[a], "list")) {
 				puts(tests[i].name);
 				found = 1;
-			} else if (!strcmp(argv[a], tests[i].name) ||
-				   !strcmp(argv[a], "all")) {
-				want = calls = ndeferred = 0;
+			} else if (!strcmp(argv[a], tests[i].name)) {
+				want = calls = ndeferred = defer = 0;
+				want_failures = 1;
 				clear_kinds = set_kinds = nextents = 0;
 				file_size = FUSE_FMAP_SIZE_COVERED;
 				device_fd = -1;

@@ -29,6 +29,7 @@ static void old_init(void *userdata, struct fuse_conn_info *conn)
 
 int main(void)
 {
+	const struct fuse_dax_failure_in failure = { .len = 4096 };
 	static const struct fuse_lowlevel_ops ops = {
 		.init = old_init,
 		.lookup = old_lookup,
@@ -47,7 +48,7 @@ int main(void)
 	fuse_opt_free_args(&args);
 
 	out = fake_init(&k, 3);
-	EXPECT(!(out->flags2 & FUSE_DAX_FMAP >> 32));
+	EXPECT(!(out->flags2 & (FUSE_DAX_FMAP | FUSE_DAX_FAILURES) >> 32));
 	EXPECT(!fake_init_kinds(&k));
 
 	EXPECT(fake_request(&k, FUSE_LOOKUP, 1, "file", 5));
@@ -57,6 +58,7 @@ int main(void)
 	/* The kernel wouldn't ask; if it did, what is behind ops isn't called */
 	EXPECT(fake_get_fmap(&k, 5, 8192, 0) == -ENOSYS);
 	EXPECT(fake_get_daxdev(&k, 0) == -ENODEV);
+	EXPECT(fake_dax_failure(&k, 5, &failure, sizeof(failure)) == -ENOSYS);
 
 	fuse_session_destroy(k.se);
 	return 0;
