@@ -155,8 +155,7 @@ static struct node *get_node(struct node *parent, const char *name)
 
 	n->parent = parent;
 	n->name = ok(strdup(name));
-	n->attr = (struct stat) { .st_ino = nnodes, .st_nlink = 1,
-				  .st_uid = getuid(), .st_gid = getgid() };
+	n->attr = (struct stat) { .st_ino = nnodes, .st_nlink = 1, .st_uid = getuid(), .st_gid = getgid() };
 	old = *(struct node **)ok(tsearch(n, &by_name, compare_nodes));
 	if (old != n) {
 		free(n->name);
@@ -191,10 +190,11 @@ static struct fuse_fmap_strip read_range(cfg_t *cfg, const char *path, int i)
 	struct range *r = ok(calloc(1, sizeof(*r))), *other;
 	struct fuse_fmap_strip *s = &r->where;
 
-	*s = (struct fuse_fmap_strip) { cfg_getnint(cfg, "ranges", i), cfg_getnint(cfg, "ranges", i + 1),
-					cfg_getnint(cfg, "ranges", i + 2) };
 	r->path = path;
 	r->line = cfg->line;
+	s->devindex = cfg_getnint(cfg, "ranges", i);
+	s->offset = cfg_getnint(cfg, "ranges", i + 1);
+	s->len = cfg_getnint(cfg, "ranges", i + 2);
 	other = *(struct range **)ok(tsearch(r, &by_place, compare_ranges));
 	if (other != r)
 		bad(cfg, "\"%s\" and \"%s\" (line %d) both have byte %" PRIu64 " of device %" PRIu32,
@@ -247,8 +247,7 @@ static int read_file(cfg_t *cfg, cfg_opt_t *opt)
 	if (chunk && size)
 		fuse_fmap_add_stripe_set(node->map, chunk, size, strips, i);
 	free(strips);
-	if (size && fuse_fmap_check(node->map, 1 << FUSE_FMAP_EXTENTS | 1 << FUSE_FMAP_STRIPED,
-			    devinfo, ndevices, why, sizeof(why)))
+	if (size && fuse_fmap_check(node->map, 1 << FUSE_FMAP_EXTENTS | 1 << FUSE_FMAP_STRIPED, devinfo, ndevices, why, sizeof(why)))
 		bad(f, "\"%s\": %s", path, why);
 	return 0;
 }
@@ -315,8 +314,7 @@ static void tree_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 }
 
 /* The offset after an entry is its inode number */
-static void tree_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-			 struct fuse_file_info *fi)
+static void tree_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	char *buf = ok(malloc(size));
 	size_t i, used = 0, len;
@@ -325,8 +323,7 @@ static void tree_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	for (i = off + 1; i < nnodes; i++) {
 		if (nodes[i]->parent != nodes[ino])
 			continue;
-		len = fuse_add_direntry(req, buf + used, size - used,
-					nodes[i]->name, &nodes[i]->attr, i);
+		len = fuse_add_direntry(req, buf + used, size - used, nodes[i]->name, &nodes[i]->attr, i);
 		if (len > size - used)
 			break;
 		used += len;
@@ -358,10 +355,8 @@ static void tree_get_daxdev(fuse_req_t req, int daxdev_index)
 {
 	size_t i = find_device(daxdev_index);
 	char why[WHY_LEN] = "no such device";
-	int ret = -ENODEV;
+	int ret = i < ndevices ? fuse_daxdev_register(session, devices[i], daxdev_index, O_RDWR, why, WHY_LEN) : -ENODEV;
 
-	if (i < ndevices)
-		ret = fuse_daxdev_register(session, devices[i], daxdev_index, O_RDWR, why, sizeof(why));
 	if (ret > 0) {
 		fuse_reply_daxdev(req, daxdev_index, NULL);
 	} else {
@@ -379,17 +374,16 @@ static void tree_dax_failure(fuse_req_t req, fuse_ino_t ino, const struct fuse_d
 	struct range key = { .where = { f->index, f->offset, f->len } };
 	struct range **r = tfind(&key, &by_place, compare_ranges);
 	const char *dev = fuse_daxdev_name(devices[find_device(f->index)]);
+	char text[WHY_LEN] = "no file has it, nothing is lost";
 
+	if (r && ino == FUSE_ROOT_ID)
+		snprintf(text, WHY_LEN, "\"%s\", which is not open, has lost bytes; write it anew", (*r)->path);
+	else if (r)
+		snprintf(text, WHY_LEN, "\"%s\" has lost %" PRIu64 " bytes at %" PRIu64 "; write all of them anew", (*r)->path, f->len, f->pos);
 	if (f->event == FUSE_DAX_REMOVED)
-		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s was removed: files have lost what they have on it; unmount, and mount again when daxctl list shows it\n", dev);
-	else if (!r)
-		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": no file has it, nothing is lost\n", dev, f->offset);
-	else if (ino == FUSE_ROOT_ID)
-		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": it is of \"%s\" (line %d), which is not in use; write that file anew\n",
-			 dev, f->offset, (*r)->path, (*r)->line);
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s was removed: files have lost what they have there; unmount, and mount again when \"daxctl list\" shows it\n", dev);
 	else
-		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": \"%s\" has lost %" PRIu64 " bytes at %" PRIu64 "; write them anew: dd conv=notrunc bs=%" PRIu64 " seek=%" PRIu64 " count=1 of=FILE\n",
-			 dev, f->offset, (*r)->path, f->len, f->pos, f->len, f->pos / f->len);
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": %s\n", dev, f->offset, text);
 	fuse_reply_err(req, 0);
 }
 
@@ -415,8 +409,7 @@ static int serve(int argc, char **argv)
 		return -1;
 	read_manifest(argv[0]);
 	session = fuse_session_new(&args, &tree_ops, sizeof(tree_ops), NULL);
-	if (!session || fuse_set_signal_handlers(session) ||
-	    fuse_session_mount(session, opts.mountpoint))
+	if (!session || fuse_set_signal_handlers(session) || fuse_session_mount(session, opts.mountpoint))
 		return 1;
 	if (!opts.foreground)
 		fuse_log_enable_syslog("fmap_tree", LOG_PID, LOG_DAEMON);
@@ -439,8 +432,7 @@ static int serve(int argc, char **argv)
  * laid from the start of the devices, the others from the end, so that they
  * don't spoil the alignment. Each file begins on the next device.
  */
-static void print_file(FILE *f, const char *manifest, const char *path,
-		       const struct stat *st, long chunk, long stripe)
+static void print_file(FILE *f, const char *manifest, const char *path, const struct stat *st, long chunk, long stripe)
 {
 	static uint64_t *start, turn;
 	bool large = st->st_size >= chunk;
@@ -465,12 +457,10 @@ static void print_file(FILE *f, const char *manifest, const char *path,
 		len = (chunks - i + stripe - 1) / stripe * unit;
 		if (devinfo[d].size - start[d] < (uint64_t)len) {
 			unlink(manifest);
-			errx(1, "%s is full, there is no room for %ld bytes of \"%s\": more or larger devices are needed",
-			     fuse_daxdev_name(devices[d]), len, path);
+			errx(1, "%s is full, there is no room for %ld bytes of \"%s\": more or larger devices are needed", fuse_daxdev_name(devices[d]), len, path);
 		}
 		devinfo[d].size -= large ? 0 : len;
-		fprintf(f, "%s%zu, %" PRIu64 ", %ld", i ? ",  " : "  ranges = {", d,
-			large ? start[d] : devinfo[d].size, len);
+		fprintf(f, "%s%zu, %" PRIu64 ", %ld", i ? ",  " : "  ranges = {", d, large ? start[d] : devinfo[d].size, len);
 		start[d] += large ? len : 0;
 	}
 	fputs(stripe ? "} }\n" : " }\n", f);
