@@ -464,6 +464,39 @@ TEST_F(failure, does_not_wait_for_the_server)
 	EXPECT_TRUE(wait_failures(self->s, 20));
 }
 
+/* A server may have freed what it knows of a node that was forgotten */
+TEST_F(failure, is_told_before_the_file_is_forgotten)
+{
+	uint64_t pfn = pfn_at(self->alone, 0);
+	struct raw_server *s = self->s;
+	siginfo_t info;
+
+	ASSERT_NE(0, pfn);
+	self->bad[0] = true;
+	/* closed, the file is there until memory is wanted */
+	close(self->alone);
+	self->alone = -1;
+	kill(s->pid, SIGSTOP);
+	ASSERT_EQ(0, waitid(P_PID, s->pid, &info, WSTOPPED | WNOWAIT));
+	/* more than are under way at a time: the others stand in line */
+	for (int i = 0; i < 20; i++)
+		EXPECT_EQ(0, poison_pfn(pfn + i));
+	EXPECT_EQ(0, write_file("/proc/sys/vm/drop_caches", "2"));
+	kill(s->pid, SIGCONT);
+	ASSERT_TRUE(wait_failures(s, 20));
+	for (int i = 0; i < 20; i++) {
+		EXPECT_EQ(rs_ino(s, self->alone_node), s->failure[i].nodeid);
+		EXPECT_EQ(0, s->failure[i].nforgets);
+	}
+	/* then it can be */
+	for (int i = 0; i < 300 && !s->count[FUSE_FORGET] &&
+	     !s->count[FUSE_BATCH_FORGET]; i++) {
+		write_file("/proc/sys/vm/drop_caches", "2");
+		usleep(10000);
+	}
+	EXPECT_NE(0, s->count[FUSE_FORGET] + s->count[FUSE_BATCH_FORGET]);
+}
+
 TEST_F(failure, goes_well_without_the_server)
 {
 	rs_kill(self->s);

@@ -626,6 +626,7 @@ static int do_failure(struct raw_server *s, const struct fuse_in_header *ih,
 
 	f->nodeid = ih->nodeid;
 	memcpy(&f->in, arg, sizeof(f->in));
+	f->nforgets = s->count[FUSE_FORGET] + s->count[FUSE_BATCH_FORGET];
 	__atomic_add_fetch(&s->nfailures, 1, __ATOMIC_RELEASE);
 	if (s->failure_err)
 		return -s->failure_err;

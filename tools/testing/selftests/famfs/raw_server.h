@@ -88,6 +88,7 @@ struct rs_node {
 struct rs_failure {
 	uint64_t nodeid;
 	struct fuse_dax_failure_in in;
+	uint32_t nforgets;	/* requests to forget nodes that came before */
 };
 
 /* How the server makes a device known */
