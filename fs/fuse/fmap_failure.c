@@ -28,6 +28,7 @@ struct fuse_dax_failure {
 	struct fuse_args args;
 	struct fuse_dax_failure_in in;
 	struct fuse_conn *fc;
+	struct inode *inode;
 };
 
 static void fuse_dax_failure_end(struct fuse_args *args, int error)
@@ -37,15 +38,17 @@ static void fuse_dax_failure_end(struct fuse_args *args, int error)
 
 	if (error == -ENOSYS)
 		WRITE_ONCE(told->fc->fmap->tell_failures, false);
+	iput(told->inode);
 	fuse_conn_put(told->fc);
 	kfree(told);
 }
 
 /*
  * Tell the server, if it wants to know. Nobody waits for the answer, nor for
- * room in the queue: who reports a failure must not depend on a server.
+ * room in the queue: who reports a failure must not depend on a server. The
+ * file, if it is one's, can't be forgotten as long as the request is queued.
  */
-static void fuse_dax_tell(struct fuse_mount *fm, u64 nodeid,
+static void fuse_dax_tell(struct fuse_mount *fm, struct inode *inode,
 			  const struct fuse_dax_failure_in *what)
 {
 	struct fuse_dax_failure *told;
@@ -60,7 +63,12 @@ static void fuse_dax_tell(struct fuse_mount *fm, u64 nodeid,
 	told->in = *what;
 	told->fc = fuse_conn_get(fm->fc);
 	told->args.opcode = FUSE_DAX_FAILURE;
-	told->args.nodeid = nodeid;
+	told->args.nodeid = FUSE_ROOT_ID;
+	if (inode) {
+		ihold(inode);
+		told->inode = inode;
+		told->args.nodeid = get_node_id(inode);
+	}
 	told->args.force = true;
 	told->args.nocreds = true;
 	told->args.in_numargs = 1;
@@ -200,7 +208,7 @@ static void fuse_daxdev_remove(struct fuse_daxdev *dev)
 	down_read(&fc->killsb);
 	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
 	if (fm) {
-		fuse_dax_tell(fm, FUSE_ROOT_ID, &what);
+		fuse_dax_tell(fm, NULL, &what);
 		fuse_daxdev_visit(dev, fuse_fmap_unmap, NULL);
 		fuse_daxdev_count_leaving(dev);
 		wait_for = &dev->nleaving;
@@ -242,7 +250,7 @@ static bool fuse_fmap_kill_users(struct fuse_fmap_use *use, void *arg)
 	pr_err("connection %u: DAX device %s: bad memory at 0x%llx, node %llu at 0x%llx\n",
 	       use->dev->fc->dev, use->dev->name, bad->what.offset,
 	       bad->nodeid, bad->what.pos);
-	fuse_dax_tell(get_fuse_mount(inode), bad->nodeid, &bad->what);
+	fuse_dax_tell(get_fuse_mount(inode), inode, &bad->what);
 
 	return true;
 }
@@ -278,7 +286,7 @@ static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
 		pr_err("connection %u: DAX device %s: bad memory at 0x%llx, in no open file\n",
 		       fc->dev, dev->name, offset);
 		if (fm)
-			fuse_dax_tell(fm, FUSE_ROOT_ID, &bad.what);
+			fuse_dax_tell(fm, NULL, &bad.what);
 	}
 	up_read(&fc->killsb);
 	trace_fuse_daxdev_failure(dev, bad.nodeid, &bad.what);
