@@ -476,6 +476,7 @@ TEST_F(failure, is_told_before_the_file_is_forgotten)
 	/* closed, the file is there as long as its name is */
 	close(self->alone);
 	self->alone = -1;
+	usleep(100000);	/* until RELEASE is done, which holds it, too */
 	kill(s->pid, SIGSTOP);
 	ASSERT_EQ(0, waitid(P_PID, s->pid, &info, WSTOPPED | WNOWAIT));
 	/* more than are under way at a time: the others stand in line */
