@@ -355,8 +355,8 @@ int fuse_session_daxdev_close(struct fuse_session *se, uint32_t index);
 
 /**
  * A page of a device is bad. Reading or mapping it fails, everything else goes
- * on, until whole pages are written anew there: by write(2) to the file, in
- * one piece for each page, or to the device.
+ * on, until the whole page is written anew: by write(2) to the file, in one
+ * piece.
  */
 #define FUSE_DAX_BAD_MEMORY	0
 
