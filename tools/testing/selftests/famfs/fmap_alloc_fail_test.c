@@ -492,7 +492,9 @@ TEST_F(mounting, works_or_leaves_no_connection_behind)
 
 	while (next(w)) {
 		err = mount_fuse(self, w);
-		EXPECT_DONE_OR_ENOMEM(err, w);
+		/* INIT that can't be sent ends the connection */
+		if (err != ENOTCONN)
+			EXPECT_DONE_OR_ENOMEM(err, w);
 		if (err) {
 			ASSERT_EQ(before, connections());
 			ASSERT_EQ(0, mount_fuse(self, NULL));
@@ -718,7 +720,13 @@ TEST_F(opening, works_or_leaves_nothing_behind)
 		int fd = -1, err;
 
 		ASSERT_EQ(0, start_over(self, variant->how));
-		ASSERT_EQ(0, text_of(self->maps, text, sizeof(text)));
+		/* RELEASE holds the inode until the server has answered */
+		for (int i = 0; i < 300; i++) {
+			ASSERT_EQ(0, text_of(self->maps, text, sizeof(text)));
+			if (!strcmp(text, NO_MAPS))
+				break;
+			usleep(10000);
+		}
 		ASSERT_STREQ(NO_MAPS, text);
 		arm(w);
 		if (variant->truncate)

@@ -780,6 +780,13 @@ static void do_kills(void)
 	step("kill", "");
 	EXPECT_ONE_OF(kill(server->pid, SIGKILL) ? errno : 0, 0);
 	did(KILLS);
+	rest(300000);
+	/*
+	 * It may be caught in a notification about a name, waiting for a lock
+	 * that a LOOKUP has which waits for the server: as ever with FUSE, only
+	 * an abort ends that.
+	 */
+	abort_connection(sh->conn);
 	rest(1000000);
 }
 
