@@ -726,7 +726,7 @@ static int make_two_ranges(int *beside)
 				 dev[i].name, j);
 	}
 	if (!size)
-		return -1;
+		return -ENXIO;
 
 	ret = driver_do("unbind", name[2]);
 	ret |= driver_do("remove_id", name[2]);
@@ -750,6 +750,8 @@ TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, 60)
 	char path[PATH_MAX], *p;
 	struct rs_map m;
 
+	if (a == -ENXIO)
+		SKIP(return, "no DAX region to make devices in");
 	ASSERT_LE(0, a);
 	snprintf(path, sizeof(path), BUS "devices/%s/mapping1/start",
 		 dev[a].name);
