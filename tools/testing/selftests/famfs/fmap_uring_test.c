@@ -235,7 +235,9 @@ TEST_F(ring, files_are_opened_from_all_cpus_at_the_same_time)
 		ASSERT_EQ(pid[c], waitpid(pid[c], &status, 0));
 		EXPECT_EQ(0, status);
 	}
-	EXPECT_EQ(NFILES, s->ring_count[FUSE_GET_FMAP]);
+	/* an inode that nobody has open may be evicted between two opens */
+	EXPECT_LE(NFILES, s->ring_count[FUSE_GET_FMAP]);
+	EXPECT_GE(NFILES + NFILES / 20, s->ring_count[FUSE_GET_FMAP]);
 	EXPECT_EQ(ncpus * NFILES, s->ring_count[FUSE_OPEN]);
 }
 
