@@ -63,18 +63,6 @@ static struct rs_node *add_file(struct raw_server *s, const char *name,
 	return n;
 }
 
-static struct rs_node *add_extent_file(struct raw_server *s, const char *name,
-				       uint32_t dev, uint64_t off, uint64_t len)
-{
-	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
-	struct rs_map m;
-
-	rs_map_init(&m, EXTENTS, len);
-	rs_map_extent(&m, dev, off, len);
-	rs_set_map(s, n, &m);
-	return n;
-}
-
 /* A file opens, and its bytes can be written and read */
 static bool works(struct raw_server *s, const char *name)
 {

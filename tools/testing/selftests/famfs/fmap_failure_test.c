@@ -657,10 +657,6 @@ static void *fault_bad(void *arg)
 	return NULL;
 }
 
-static void ignore(int sig)
-{
-}
-
 TEST_F(failure, in_a_storm_leaves_the_rest_alone)
 {
 	void *(*const work[])(void *) = { read_good, read_bad, fault_bad };

@@ -658,25 +658,6 @@ static bool wait_for(uint32_t *count, uint32_t least)
 	return false;
 }
 
-static void ignore(int sig)
-{
-	(void)sig;
-}
-
-/* A process that opens a file and exits with the errno */
-static pid_t opener(struct raw_server *s, const char *name)
-{
-	struct sigaction sa = { .sa_handler = ignore };
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	/* it must not keep the connection alive */
-	close(s->fd);
-	sigaction(SIGUSR1, &sa, NULL);
-	_exit(try_open(s, name, O_RDWR));
-}
-
 FIXTURE(request) {
 	struct raw_server *s;
 	struct rs_node *f;

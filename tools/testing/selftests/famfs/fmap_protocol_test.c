@@ -153,24 +153,6 @@ static int wait_soon(pid_t pid)
 	return -1;
 }
 
-static void ignore(int sig)
-{
-	(void)sig;
-}
-
-/* A process that opens a file and exits with 0 or the errno, at most 255 */
-static pid_t opener(struct raw_server *s, const char *name)
-{
-	struct sigaction sa = { .sa_handler = ignore };
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	close(s->fd);
-	sigaction(SIGUSR1, &sa, NULL);
-	_exit(try_open(s, name, O_RDWR));
-}
-
 /* Maps */
 
 #define SMALL_EXTENTS	4
@@ -187,18 +169,6 @@ static struct rs_node *add_small(struct raw_server *s, const char *name,
 	rs_map_init(&m, EXTENTS, SMALL_EXTENTS * PG);
 	for (int i = 0; i < SMALL_EXTENTS; i++)
 		rs_map_extent(&m, 0, off + 2 * i * PG, PG);
-	rs_set_map(s, n, &m);
-	return n;
-}
-
-static struct rs_node *add_extent(struct raw_server *s, const char *name,
-				  uint32_t dev, uint64_t off, uint64_t len)
-{
-	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
-	struct rs_map m;
-
-	rs_map_init(&m, EXTENTS, len);
-	rs_map_extent(&m, dev, off, len);
 	rs_set_map(s, n, &m);
 	return n;
 }
@@ -1926,7 +1896,7 @@ TEST_F(device, has_any_index_when_it_is_pushed)
 
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
 		snprintf(name, sizeof(name), "%zu", i);
-		add_extent(s, name, indexes[i], 0, MB);
+		add_extent_file(s, name, indexes[i], 0, MB);
 	}
 	ASSERT_EQ(0, start_server(s));
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
@@ -1948,7 +1918,7 @@ TEST_F(device, has_any_index_when_it_is_pulled)
 
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
 		snprintf(name, sizeof(name), "%zu", i);
-		add_extent(s, name, indexes[i], 0, MB);
+		add_extent_file(s, name, indexes[i], 0, MB);
 	}
 	ASSERT_EQ(0, start_server(s));
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
@@ -1977,7 +1947,7 @@ TEST_F(device, of_an_index_that_shares_its_low_bits_is_another_one)
 	rs_map_extent(&m, 65537, 0, PG);
 	rs_map_extent(&m, 1, 0, PG);
 	rs_set_map(s, n, &m);
-	add_extent(s, "first", 1, PG, MB);
+	add_extent_file(s, "first", 1, PG, MB);
 	rs_add_dev(s, dax[0], 1, RS_PULL);
 	rs_add_dev(s, dax[1], 65537, RS_PULL);
 	ASSERT_EQ(0, start_server(s));
@@ -2006,7 +1976,7 @@ TEST_F(device, with_the_longest_name_is_not_there)
 {
 	struct fuse_daxdev_out *out = (void *)self->s->daxdev_reply;
 
-	add_extent(self->s, "f", 0, 0, MB);
+	add_extent_file(self->s, "f", 0, 0, MB);
 	name_device(self->s, 0, "");
 	memset(out->name, 'd', sizeof(out->name) - 1);
 	ASSERT_EQ(0, start_server(self->s));
@@ -2038,7 +2008,7 @@ TEST_F(device, is_the_registered_one_whatever_the_answer_says)
 	struct raw_server *s = self->s;
 	const char *answers[] = { "", dax[0], dax[1], "nonsense" };
 
-	add_extent(s, "f", 5, 0, MB);
+	add_extent_file(s, "f", 5, 0, MB);
 	wire->answer = register_meanwhile;
 	ASSERT_EQ(0, start_server(s));
 	for (size_t i = 0; i <= ARRAY_SIZE(answers); i++) {
@@ -2063,8 +2033,8 @@ TEST_F(device, that_has_an_index_is_EBUSY_under_another)
 {
 	struct raw_server *s = self->s;
 
-	add_extent(s, "f", 0, 0, MB);
-	add_extent(s, "g", 1, MB, MB);
+	add_extent_file(s, "f", 0, 0, MB);
+	add_extent_file(s, "g", 1, MB, MB);
 	name_device(s, 0, dax[0]);
 	ASSERT_EQ(0, start_server(s));
 	EXPECT_TRUE(works(s, "f"));
@@ -2079,8 +2049,8 @@ TEST_F(device, that_two_files_wait_for_is_asked_for_once)
 	struct raw_server *s = self->s;
 	pid_t first, second;
 
-	add_extent(s, "f", 0, 0, MB);
-	add_extent(s, "g", 0, MB, MB);
+	add_extent_file(s, "f", 0, 0, MB);
+	add_extent_file(s, "g", 0, MB, MB);
 	rs_add_dev(s, dax[0], 0, RS_PULL);
 	wire->answer = hold;
 	wire->opcode = FUSE_GET_DAXDEV;
@@ -2179,7 +2149,7 @@ TEST_F(device, is_registered_through_a_cloned_fd)
 	struct raw_server *s = self->s;
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
-	add_extent(s, "f", 0, 0, MB);
+	add_extent_file(s, "f", 0, 0, MB);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, start_server(s));
 	ASSERT_EQ(0, ioctl(fd, FUSE_DEV_IOC_CLONE, &s->fd));

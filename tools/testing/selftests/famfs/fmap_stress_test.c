@@ -28,6 +28,7 @@
 #include <sys/uio.h>
 
 #include "fmap_test.h"
+#include "fmap_random.h"
 
 #define DEADLINE	60	/* seconds for an operation of any kind */
 #define NO_TIMEOUT	1000000	/* the deadline is what ends a test */
@@ -107,14 +108,6 @@ static struct worker *me;
 static int connections_before;
 static unsigned int seed;
 static bool no_slots;		/* whoever may be killed has none */
-
-static uint64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static unsigned int below(unsigned int n)
 {
@@ -1134,7 +1127,7 @@ FIXTURE(stress) {
 
 FIXTURE_SETUP(stress)
 {
-	const char *why = sandbox(2), *env;
+	const char *why = sandbox(2);
 	struct sigaction sa = {
 		.sa_sigaction = sigbus, .sa_flags = SA_SIGINFO | SA_RESTART
 	};
@@ -1147,10 +1140,8 @@ FIXTURE_SETUP(stress)
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, sh);
 	ASSERT_EQ(0, sigaction(SIGBUS, &sa, NULL));
-	env = getenv("FMAP_STRESS_SECONDS");
-	self->seconds = env ? atoi(env) : 40;
-	env = getenv("FMAP_STRESS_SEED");
-	self->seed = env ? strtoul(env, NULL, 0) : now() / 1000 % 1000000;
+	self->seconds = from_env("FMAP_STRESS_SECONDS", 40);
+	self->seed = from_env("FMAP_STRESS_SEED", now() / 1000 % 1000000);
 	ksft_print_msg("FMAP_STRESS_SEED=%u\n", self->seed);
 	seed = self->seed;
 	self->begin = now();

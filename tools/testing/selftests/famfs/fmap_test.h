@@ -198,6 +198,20 @@ static inline int open_in(struct raw_server *s, const char *name, int flags)
 	return open(path, flags | O_CLOEXEC, 0644);
 }
 
+/* A file that is one extent */
+static inline struct rs_node *add_extent_file(struct raw_server *s,
+					      const char *name, uint32_t dev,
+					      uint64_t off, uint64_t len)
+{
+	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
+	struct rs_map m;
+
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, len);
+	rs_map_extent(&m, dev, off, len);
+	rs_set_map(s, n, &m);
+	return n;
+}
+
 /* errno of an open that fails, 0 of one that works */
 static inline int try_open(struct raw_server *s, const char *name, int flags)
 {
@@ -207,6 +221,25 @@ static inline int try_open(struct raw_server *s, const char *name, int flags)
 		return errno;
 	close(fd);
 	return 0;
+}
+
+static inline void ignore(int sig)
+{
+	(void)sig;
+}
+
+/* A process that opens a file and exits with 0 or the errno, at most 255 */
+static inline pid_t opener(struct raw_server *s, const char *name)
+{
+	struct sigaction sa = { .sa_handler = ignore };
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	/* it must not keep the connection alive */
+	close(s->fd);
+	sigaction(SIGUSR1, &sa, NULL);
+	_exit(try_open(s, name, O_RDWR));
 }
 
 /* Let the kernel forget a name, and evict the file if nobody has it open */
