@@ -9,5 +9,4 @@ set -euo pipefail
 
 "$HARNESS/examples"
 gcc -O2 -Wall -o "$BUILD/payload/examples/mmap_cmp" "$HARNESS/tests/mmap_cmp.c"
-cp "$HARNESS/tests/tap.sh" "$BUILD/payload/examples/"
 exec "$HARNESS/vm" --name examples --memory cxl:2x256M,nvdimm:1x256M --timeout 240 -- /harness/examples

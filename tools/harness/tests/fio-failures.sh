@@ -7,7 +7,4 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 "$HARNESS/examples"
-rm -rf "$BUILD/payload/fio-failures"
-cp -r "$BUILD/payload/examples" "$BUILD/payload/fio-failures"
-cp "$HARNESS/tests/tap.sh" "$BUILD/payload/fio-failures/"
 exec "$HARNESS/vm" --name fio-failures --memory cxl:2x256M,nvdimm:2x256M --timeout 300 -- /harness/fio-failures

@@ -8,7 +8,4 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 "$HARNESS/examples"
-rm -rf "$BUILD/payload/fio"
-cp -r "$BUILD/payload/examples" "$BUILD/payload/fio"
-cp "$HARNESS/tests/tap.sh" "$BUILD/payload/fio/"
 exec "$HARNESS/vm" --name fio --memory cxl:2x256M,nvdimm:2x256M --timeout 600 -- /harness/fio
