@@ -772,8 +772,8 @@ TEST_F(own, an_evicted_file_asks_for_its_map_again)
 		EXPECT_EQ(0, try_open(self->s, "plain", O_RDWR));
 		EXPECT_EQ(i, n->nfmap);
 		EXPECT_EQ(i, plain->nfmap);
-		ASSERT_EQ(0, forget(self->s, "f"));
-		ASSERT_EQ(0, forget(self->s, "plain"));
+		ASSERT_TRUE(forgotten(self->s, "f"));
+		ASSERT_TRUE(forgotten(self->s, "plain"));
 	}
 }
 

@@ -301,7 +301,7 @@ TEST_F(failure, stays_while_the_file_is_forgotten_and_mapped_again)
 
 	ASSERT_EQ(0, poison(self, self->alone, at, 0));
 	close(self->alone);
-	forget(self->s, "alone");
+	EXPECT_TRUE(forgotten(self->s, "alone"));
 	self->alone = open_in(self->s, "alone", O_RDWR);
 	ASSERT_LE(0, self->alone);
 	EXPECT_EQ(2, self->alone_node->nfmap);

@@ -130,16 +130,6 @@ static bool is_it(const struct fuse_in_header *ih, const void *arg)
 	       (ih->opcode != FUSE_GET_FMAP || in->offset >= wire->offset);
 }
 
-static bool wait_until(uint32_t *count, uint32_t least)
-{
-	for (int i = 0; i < 2000; i++) {
-		if (__atomic_load_n(count, __ATOMIC_ACQUIRE) >= least)
-			return true;
-		usleep(5000);
-	}
-	return false;
-}
-
 /* The status of a child that ends soon, or -1 */
 static int wait_soon(pid_t pid)
 {
@@ -171,26 +161,6 @@ static struct rs_node *add_small(struct raw_server *s, const char *name,
 		rs_map_extent(&m, 0, off + 2 * i * PG, PG);
 	rs_set_map(s, n, &m);
 	return n;
-}
-
-/*
- * Let the kernel forget a file, and wait until it has: a RELEASE under way still
- * has the inode.
- */
-static bool forgotten(struct raw_server *s, const char *name)
-{
-	const volatile uint32_t *one = &s->count[FUSE_FORGET];
-	const volatile uint32_t *some = &s->count[FUSE_BATCH_FORGET];
-	uint32_t before = *one + *some;
-
-	if (forget(s, name))
-		return false;
-	for (int i = 0; i < 10000; i++) {
-		if (*one + *some != before)
-			return true;
-		usleep(500);
-	}
-	return false;
 }
 
 /* A small file opens, and has its bytes where they belong */

@@ -184,7 +184,7 @@ TEST_F(removal, while_a_map_arrives_fails_the_open)
 	self->p = MAP_FAILED;
 	close(self->fd);
 	self->fd = -1;
-	ASSERT_EQ(0, forget(self->s, "striped"));
+	ASSERT_TRUE(forgotten(self->s, "striped"));
 	ASSERT_EQ(0, rs_daxdev_close(self->s->fd, 1));
 	self->s->dev[1].how = RS_PUSH_WHEN_ASKED;
 

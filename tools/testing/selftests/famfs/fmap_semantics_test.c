@@ -154,21 +154,6 @@ static long faults_in(const char *p, size_t len)
 	return minor_faults() - before;
 }
 
-/* Have the kernel forget a file; true when it has told the server */
-static bool evict(struct raw_server *s, const char *name)
-{
-	volatile uint32_t *one = &s->count[FUSE_FORGET];
-	volatile uint32_t *many = &s->count[FUSE_BATCH_FORGET];
-	uint32_t before = *one + *many;
-
-	if (forget(s, name))
-		return false;
-	/* the server may not have answered the last RELEASE yet */
-	for (int i = 0; i < 5000 && *one + *many == before; i++)
-		usleep(1000);
-	return *one + *many != before;
-}
-
 /* The exit status of a child, -1 if it did not exit by itself */
 static int status_of(pid_t pid)
 {
@@ -1055,7 +1040,7 @@ TEST_F(file, is_opened_by_its_handle)
 	/* when the kernel has forgotten it */
 	close(self->fd);
 	self->fd = -1;
-	ASSERT_TRUE(evict(self->s, "f"));
+	ASSERT_TRUE(forgotten(self->s, "f"));
 	fd = open_by_handle_at(mnt, &h.h, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(2, self->n->nfmap);
@@ -2060,7 +2045,7 @@ TEST_F(own, what_was_stored_before_the_first_open_is_dropped)
 	ASSERT_LE(0, fd);
 	ASSERT_TRUE(put(fd, 1, 0, 2 * PG));
 	close(fd);
-	ASSERT_TRUE(evict(self->s, "f"));
+	ASSERT_TRUE(forgotten(self->s, "f"));
 
 	snprintf(path, sizeof(path), "%s/f", self->s->mnt);
 	ASSERT_EQ(0, stat(path, &st));
@@ -2459,7 +2444,7 @@ TEST_F(group, of_the_first_opener_is_charged_with_the_map)
 	with = group_kernel_bytes(self->group);
 	ASSERT_EQ(1, write(go_on[1], "", 1));
 	ASSERT_EQ(1, read(report[0], &c, 1));
-	ASSERT_TRUE(evict(self->s, "f"));
+	ASSERT_TRUE(forgotten(self->s, "f"));
 	/* charges are given back in batches, after RCU */
 	for (int i = 0; i < 50; i++) {
 		after = group_kernel_bytes(self->group);

@@ -242,6 +242,17 @@ static inline pid_t opener(struct raw_server *s, const char *name)
 	_exit(try_open(s, name, O_RDWR));
 }
 
+/* Wait until a counter of the server, or of a child, has come that far */
+static inline bool wait_until(const uint32_t *count, uint32_t least)
+{
+	for (int i = 0; i < 4000; i++) {
+		if (__atomic_load_n(count, __ATOMIC_ACQUIRE) >= least)
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
 /* Let the kernel forget a name, and evict the file if nobody has it open */
 static inline int forget(struct raw_server *s, const char *name)
 {
@@ -255,6 +266,26 @@ static inline int forget(struct raw_server *s, const char *name)
 	snprintf(note.name, sizeof(note.name), "%s", name);
 	return rs_reply(s, 0, FUSE_NOTIFY_INVAL_ENTRY, &note,
 			sizeof(note.out) + strlen(name) + 1);
+}
+
+/*
+ * The same, and wait until it has evicted the file: a request under way still
+ * has the inode.
+ */
+static inline bool forgotten(struct raw_server *s, const char *name)
+{
+	const volatile uint32_t *one = &s->count[FUSE_FORGET];
+	const volatile uint32_t *some = &s->count[FUSE_BATCH_FORGET];
+	uint32_t before = *one + *some;
+
+	if (forget(s, name))
+		return false;
+	for (int i = 0; i < 40000; i++) {
+		if (*one + *some != before)
+			return true;
+		usleep(500);
+	}
+	return false;
 }
 
 /* The control file system */
