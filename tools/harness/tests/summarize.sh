@@ -31,6 +31,19 @@ check "nested results do not count" says '1 passed, 0 failed' 0 '# group: a\n1..
 check "lines of a serial console" says '1 passed, 0 failed' 0 '# group: a\r\n1..1\r\nok 1 x\r\n# exit: 0\r\n'
 check "nothing ran" says '0 passed, 0 failed' 1 ''
 check "only skipped is not a pass" says '0 passed, 0 failed, 1 skipped' 1 '# group: a\n1..0 # SKIP\n# exit: 4\n'
+
+# names TEXT INPUT: the failed tests are named like this
+names()
+{
+	local output
+	output=$(printf '%b' "$2" | "$HARNESS/summarize" -)
+	echo "$output"
+	[[ $(sed '$d' <<<"$output") == "$(printf '%b' "$1")" ]]
+}
+
+check "a failed result is named with what was said before it" names '# failed: a: y\n#   t.c:7: 1 != 2' \
+	'# group: a\n1..3\n# before x\nok 1 x\n#  RUN           y ...\n# t.c:7: 1 != 2\n#          FAIL  y\nnot ok 2 y\nok 3 z\n# exit: 1\n'
+
 # in_junit TEXT...: junit's XML for three groups has each TEXT
 in_junit()
 {
