@@ -111,6 +111,7 @@ SIZED(of_a_byte_in_a_large_chunk, 4, CHUNK_3M4K, 1);
 FIXTURE_VARIANT_ADD(layout, of_2M_less_a_byte) {
 	.nstrips = 2, .chunk = CHUNK_2M, .size = HUGE_PAGE - 1, .huge = true,
 };
+
 FIXTURE_VARIANT_ADD(layout, of_2M_less_a_page) {
 	.nstrips = 2, .chunk = CHUNK_2M, .size = HUGE_PAGE - PG,
 };

@@ -630,8 +630,9 @@ static void *read_bad(void *arg)
 		off_t at = u->done % 64 * PG;
 		ssize_t n = pread(u->self->alone, b, PG, at);
 
-		if (n < 0 ? errno != EIO : n != (ssize_t)PG ||
-					   !is_pattern(b, SEED, at, PG))
+		if (n < 0)
+			u->wrong += errno != EIO;
+		else if (n != (ssize_t)PG || !is_pattern(b, SEED, at, PG))
 			u->wrong++;
 		u->done++;
 	}

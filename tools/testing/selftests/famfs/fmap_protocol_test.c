@@ -841,6 +841,7 @@ TEST_F(message, that_answers_again_is_ENOENT)
 	EXPECT_EQ(-ENOENT, wire->result[1]);
 	EXPECT_EQ(-ENOENT, wire->result[2]);
 }
+
 /* What can be said by a message and not by a command of an io_uring */
 
 FIXTURE(reply) {

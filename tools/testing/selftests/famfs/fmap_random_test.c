@@ -418,11 +418,11 @@ static void divide_spans(struct round *r)
 		uint64_t pos = r->span[i].pos, left = r->span[i].len;
 
 		while (left && r->ncells < MAX_CELLS) {
+			uint64_t most = longest[random_below(COUNT(longest))];
 			struct cell *c = &r->cell[r->ncells];
 
 			c->pos = pos;
-			c->len = 1 + random_below(longest[
-						random_below(COUNT(longest))]);
+			c->len = 1 + random_below(most);
 			if (c->len > left)
 				c->len = left;
 			/* each one has a cell if there are enough of them */

@@ -303,9 +303,11 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 		usleep(1000);
 	last = true;
 	/* till it has unmapped the file without having waited */
-	for (int i = 0; i < HOG_SECONDS * 100 &&
-			is_mapped(self->p + on_dev(1)); i++)
+	for (int i = 0; i < HOG_SECONDS * 100; i++) {
+		if (!is_mapped(self->p + on_dev(1)))
+			break;
 		usleep(10000);
+	}
 	h.end = true;
 	pthread_join(h.thread, NULL);
 	for (int i = 0; i < NFAULTERS; i++)

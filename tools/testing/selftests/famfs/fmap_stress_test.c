@@ -328,7 +328,6 @@ static int slow_hook(struct raw_server *s, const struct fuse_in_header *ih,
 	return 0;
 }
 
-
 /* Reading and writing, through a mapping or not */
 
 static sigjmp_buf on_fault;
