@@ -164,6 +164,30 @@ rm -rf "$tree"
 check "setup from that" kt setup
 check "... gives the same" diff <(tree_git diff base --stat) "$SCRATCH/stat"
 
+# a later patch edits what an earlier one has added
+sed -i 's/^int more;$/int still_more;/' "$tree/fs/fuse/more.c"
+tree_git commit -q -m 'fuse: still more' fs/fuse/more.c
+check "save a commit that edits a new file" kt series-save
+check "... as hunks" grep -q '^+int still_more;' "$repo"/patches/0005-*
+check "... the file stays as it was added" grep -qx 'int more;' "$repo/fs/fuse/more.c"
+cp -r "$repo/patches" "$SCRATCH/again"
+check "a second save" kt series-save
+check "... changes nothing" diff -r "$SCRATCH/again" "$repo/patches"
+check "setup after it" kt setup
+check "... leaves the edited file" grep -qx 'int still_more;' "$tree/fs/fuse/more.c"
+rm -rf "$tree"
+check "a fresh setup" kt setup
+check "... gives the edited file" grep -qx 'int still_more;' "$tree/fs/fuse/more.c"
+check "... and nothing is uncommitted" test -z "$(tree_git status --porcelain --untracked-files=no)"
+echo 'int much_more;' >"$repo/fs/fuse/more.c"
+check "the file as it was added changes" refused '0005-.* does not apply' kt setup
+sed -i 's/^-int more;$/-int much_more;/' "$repo"/patches/0005-*
+check "... and the edit with it" kt setup
+check "... which is there" grep -qx 'int still_more;' "$tree/fs/fuse/more.c"
+echo 'stray' >>"$tree/fs/fuse/more.c"
+check "an uncommitted edit to it: save refuses" refused 'git commit --fixup' kt series-save
+tree_git checkout -q -- fs/fuse/more.c
+
 sed -i 's|^New-file: fs/fuse/more.c|&\nNew-file: fs/fuse/map.c|' "$repo"/patches/0004-*
 check "a file named by two patches is refused" refused 'New-file of two patches' kt setup
 sed -i '/^New-file: fs.fuse.map.c/d' "$repo"/patches/0004-*
