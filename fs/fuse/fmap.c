@@ -282,21 +282,29 @@ size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
 	size_t bytes;
 
 	bytes = struct_size(map, segs, size_add(msg->nsegs, 1));
-	bytes = size_add(bytes, array_size(msg->nsets, sizeof(*map->sets)));
-	return size_add(bytes, array_size(msg->nstrips, sizeof(*map->strips)));
+	bytes = size_add(bytes, array_size(msg->nsets,
+					   sizeof(struct fuse_fmap_set)));
+	return size_add(bytes, array_size(msg->nstrips,
+					  sizeof(struct fuse_fmap_strip)));
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_bytes);
 
 static void fuse_fmap_build_set(struct fuse_fmap_set *set,
-				const struct fuse_fmap_stripe *wire, u32 first)
+				const struct fuse_fmap_stripe *wire,
+				struct fuse_fmap_strip *strips)
 {
 	u64 pages = wire->nbytes >> PAGE_SHIFT;
 
-	set->chunk_pages = wire->chunk_size >> PAGE_SHIFT;
+	set->strips = strips;
 	set->nstrips = wire->nstrips;
-	set->first = first;
-	fuse_fmap_div_init(&set->by_chunk, set->chunk_pages, pages);
-	fuse_fmap_div_init(&set->by_strips, set->nstrips, pages);
+	set->chunk_size = wire->chunk_size;
+	set->powers_of_2 = is_power_of_2(set->chunk_size) &&
+			   is_power_of_2(set->nstrips);
+	set->chunk_shift = ilog2(set->chunk_size);
+	set->strips_shift = ilog2(set->nstrips);
+	/* As in fuse_fmap_div_init(), and right for powers of two as well */
+	set->by_strips = div64_u64(U64_MAX, set->nstrips) + 1;
+	fuse_fmap_div_init(&set->by_chunk, set->chunk_size >> PAGE_SHIFT, pages);
 }
 
 /* Find out whether all segments but the last have one length */
@@ -324,15 +332,16 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 {
 	struct fuse_fmap_cursor cur;
 	struct fuse_fmap_extent ext;
-	u32 nsets = 0, nstrips = 0;
+	struct fuse_fmap_strip *strip;
+	struct fuse_fmap_set *set;
 	unsigned int i;
 	u64 start = 0;
 
 	memset(map, 0, sizeof(*map));
 	map->bytes = fuse_fmap_bytes(msg);
 	map->file_size = msg->file_size;
-	map->sets = (void *)&map->segs[msg->nsegs + 1];
-	map->strips = (void *)&map->sets[msg->nsets];
+	set = (void *)&map->segs[msg->nsegs + 1];
+	strip = (void *)&set[msg->nsets];
 	map->segs[0].start = 0;
 
 	for (i = 0; i < ndevs; i++)
@@ -342,10 +351,6 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 	while (fuse_fmap_next(&cur, &ext)) {
 		const struct fuse_fmap_dev *dev =
 			&devs[fuse_fmap_find_dev(devs, ndevs, ext.devindex)];
-		struct fuse_fmap_strip strip = {
-			.dev = dev->dev,
-			.offset = ext.offset,
-		};
 		struct fuse_fmap_seg *last = &map->segs[map->nsegs];
 
 		if (ext.offset + ext.len > dev->size) {
@@ -356,24 +361,24 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 
 		if (msg->kind == FUSE_FMAP_STRIPED && cur.set.nstrips > 1) {
 			if (!cur.strip)
-				fuse_fmap_build_set(&map->sets[nsets],
-						    &cur.set, nstrips);
-			map->strips[nstrips++] = strip;
+				fuse_fmap_build_set(set, &cur.set, strip);
+			strip->dev = dev->dev;
+			strip->offset = ext.offset;
+			strip++;
 			if (cur.strips_left)
 				continue;
-			strip.dev = NULL;
-			strip.offset = nsets++;
-		} else if (map->nsegs && last[-1].strip.dev == strip.dev &&
-			   last[-1].strip.offset + start - last[-1].start ==
-			   strip.offset) {
-			/* Goes on where the segment before it ends */
-			map->nsegs--;
-			last--;
-			strip = last->strip;
+			last->dev = NULL;
+			last->set = set++;
+			map->nsegs++;
+		} else if (!map->nsegs || last[-1].dev != dev->dev ||
+			   last[-1].offset + start - last[-1].start !=
+			   ext.offset) {
+			last->dev = dev->dev;
+			last->offset = ext.offset;
+			map->nsegs++;
 		}
+		/* Else it goes on where the segment before it ends */
 
-		last->strip = strip;
-		map->nsegs++;
 		start += msg->kind == FUSE_FMAP_STRIPED ?
 			 PAGE_ALIGN(cur.set.nbytes) : ext.len;
 		map->segs[map->nsegs].start = start;
@@ -385,14 +390,13 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_build);
 
 /* The range of one strip of a set that covers @nbytes of the file */
-static void fuse_fmap_strip_range(const struct fuse_fmap *map,
-				  const struct fuse_fmap_set *set, u32 s,
+static void fuse_fmap_strip_range(const struct fuse_fmap_set *set, u32 s,
 				  u64 nbytes, struct fuse_fmap_range *range)
 {
-	const struct fuse_fmap_strip *strip = &map->strips[set->first + s];
+	const struct fuse_fmap_strip *strip = &set->strips[s];
 	struct fuse_fmap_stripe wire = {
 		.nstrips = set->nstrips,
-		.chunk_size = set->chunk_pages << PAGE_SHIFT,
+		.chunk_size = set->chunk_size,
 		.nbytes = nbytes,
 	};
 
@@ -415,16 +419,16 @@ bool fuse_fmap_next_range(const struct fuse_fmap *map,
 		const struct fuse_fmap_set *set;
 		u64 nbytes = seg[1].start - seg->start;
 
-		if (seg->strip.dev) {
+		if (seg->dev) {
 			pos->seg++;
-			range->dev = seg->strip.dev;
-			range->offset = seg->strip.offset;
+			range->dev = seg->dev;
+			range->offset = seg->offset;
 			range->len = nbytes;
 			return true;
 		}
 
-		set = &map->sets[seg->strip.offset];
-		fuse_fmap_strip_range(map, set, pos->strip, nbytes, range);
+		set = seg->set;
+		fuse_fmap_strip_range(set, pos->strip, nbytes, range);
 		if (++pos->strip == set->nstrips) {
 			pos->strip = 0;
 			pos->seg++;
@@ -450,7 +454,7 @@ bool fuse_fmap_find(const struct fuse_fmap *map, const struct fuse_daxdev *dev,
 	const struct fuse_fmap_set *set;
 	struct fuse_fmap_range range;
 	struct fuse_fmap_pos next = {};
-	u64 row, chunk_size;
+	u64 row;
 	u32 strip;
 
 	do {
@@ -461,16 +465,15 @@ bool fuse_fmap_find(const struct fuse_fmap *map, const struct fuse_daxdev *dev,
 
 	offset -= range.offset;
 	seg = &map->segs[next.strip ? next.seg : next.seg - 1];
-	if (seg->strip.dev) {
+	if (seg->dev) {
 		*file_pos = seg->start + offset;
 		return true;
 	}
 
-	set = &map->sets[seg->strip.offset];
+	set = seg->set;
 	strip = (next.strip ?: set->nstrips) - 1;
-	chunk_size = (u64)set->chunk_pages << PAGE_SHIFT;
-	row = div64_u64_rem(offset, chunk_size, &offset);
-	*file_pos = seg->start + (row * set->nstrips + strip) * chunk_size +
+	row = div64_u64_rem(offset, set->chunk_size, &offset);
+	*file_pos = seg->start + (row * set->nstrips + strip) * set->chunk_size +
 		    offset;
 	return true;
 }
@@ -497,6 +500,25 @@ static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)
 }
 
 /*
+ * The range for byte @pos of a stripe set whose numbers are no powers of two.
+ * Apart, since it needs more registers.
+ */
+static noinline void fuse_fmap_resolve_odd(const struct fuse_fmap_set *set,
+					   u64 pos, u64 len,
+					   struct fuse_fmap_range *range)
+{
+	u64 chunk = fuse_fmap_div(pos >> PAGE_SHIFT, &set->by_chunk);
+	u64 row = mul_u64_u64_shr(chunk, set->by_strips, 64);
+	u32 s = chunk - row * set->nstrips;
+	u64 in_chunk = pos - chunk * set->chunk_size;
+
+	range->dev = set->strips[s].dev;
+	range->offset = set->strips[s].offset + row * set->chunk_size +
+			in_chunk;
+	range->len = min(len, set->chunk_size - in_chunk);
+}
+
+/*
  * The device range that holds byte @pos of the file, from that byte to the end
  * of what is contiguous on the device. @pos must be before the end mark. Runs
  * in the page fault path: no lock, no allocation, no division.
@@ -507,30 +529,34 @@ void fuse_fmap_resolve(const struct fuse_fmap *map, u64 pos,
 	const struct fuse_fmap_seg *seg = map->segs;
 	const struct fuse_fmap_strip *strip;
 	const struct fuse_fmap_set *set;
-	u64 page, chunk, row, in_chunk, len;
+	u64 chunk_size, chunk, row, in_chunk, len;
 
 	if (map->nsegs > 1)
 		seg += fuse_fmap_find_seg(map, pos);
 
 	len = seg[1].start - pos;
 	pos -= seg->start;
-	if (seg->strip.dev) {
-		range->dev = seg->strip.dev;
-		range->offset = seg->strip.offset + pos;
+	if (seg->dev) {
+		range->dev = seg->dev;
+		range->offset = seg->offset + pos;
 		range->len = len;
 		return;
 	}
 
-	set = &map->sets[seg->strip.offset];
-	page = pos >> PAGE_SHIFT;
-	chunk = fuse_fmap_div(page, &set->by_chunk);
-	row = fuse_fmap_div(chunk, &set->by_strips);
-	strip = &map->strips[set->first + (u32)(chunk - row * set->nstrips)];
-	in_chunk = pos - ((chunk * set->chunk_pages) << PAGE_SHIFT);
+	set = seg->set;
+	if (!set->powers_of_2) {
+		fuse_fmap_resolve_odd(set, pos, len, range);
+		return;
+	}
+
+	chunk_size = set->chunk_size;
+	chunk = pos >> set->chunk_shift;
+	row = chunk >> set->strips_shift;
+	in_chunk = pos & (chunk_size - 1);
+	strip = &set->strips[chunk & (set->nstrips - 1)];
 
 	range->dev = strip->dev;
-	range->offset = strip->offset +
-			((row * set->chunk_pages) << PAGE_SHIFT) + in_chunk;
-	range->len = min(len, ((u64)set->chunk_pages << PAGE_SHIFT) - in_chunk);
+	range->offset = strip->offset + (row << set->chunk_shift) + in_chunk;
+	range->len = min(len, chunk_size - in_chunk);
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_resolve);

@@ -41,23 +41,33 @@ struct fuse_fmap_strip {
 	u64 offset;
 };
 
-/* A stripe set */
+/*
+ * A stripe set, of two strips or more. If chunk_size and nstrips are powers of
+ * two, as with most, shifts are all that is needed.
+ */
 struct fuse_fmap_set {
-	struct fuse_fmap_div by_chunk;	/* divides pages by pages in a chunk */
-	struct fuse_fmap_div by_strips;	/* divides chunks by nstrips */
-	u32 chunk_pages;
+	struct fuse_fmap_strip *strips;
 	u32 nstrips;
-	u32 first;			/* index of strip 0 in fuse_fmap.strips */
+	u32 chunk_size;			/* in bytes */
+	bool powers_of_2;		/* both */
+	u8 chunk_shift;			/* divides bytes by chunk_size */
+	u8 strips_shift;		/* divides chunks by nstrips */
+	u64 by_strips;			/* reciprocal that does, if not both are */
+	struct fuse_fmap_div by_chunk;	/* divides pages by pages in a chunk */
 };
 
 /*
  * A segment reaches from its start to the start of the next one; the one after
- * the last marks the end. A segment on one strip has dev and offset, a striped
- * one has no dev and the number of its set in place of the offset.
+ * the last marks the end. One on a single strip has dev and offset, a striped
+ * one has no dev and, in place of the offset, its set.
  */
 struct fuse_fmap_seg {
 	u64 start;			/* in the file, in bytes */
-	struct fuse_fmap_strip strip;
+	struct fuse_daxdev *dev;
+	union {
+		u64 offset;
+		struct fuse_fmap_set *set;
+	};
 };
 
 /**
@@ -71,12 +81,11 @@ struct fuse_fmap_seg {
  * @degraded: for the owner: some device of the map was removed
  * @by_seg: divides pages by pages in a segment
  * @file_size: size of the file in bytes
- * @sets: stripe sets, if any
- * @strips: strips of all stripe sets
  * @inode: for the owner: the file
  * @uses: for the owner: the devices of the map
  * @nuses: for the owner: number of @uses
- * @segs: @nsegs segments and the end mark, which is at or behind @file_size
+ * @segs: @nsegs segments and the end mark, which is at or behind @file_size;
+ *	behind them are the stripe sets and then their strips, if any
  *
  * Nothing that the resolver reads is changed after the map was built.
  */
@@ -89,8 +98,6 @@ struct fuse_fmap {
 	u32 nuses;
 	struct fuse_fmap_div by_seg;
 	u64 file_size;
-	struct fuse_fmap_set *sets;
-	struct fuse_fmap_strip *strips;
 	struct inode *inode;
 	struct fuse_fmap_use *uses;
 	struct fuse_fmap_seg segs[];

@@ -23,7 +23,7 @@ fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
 		      struct iomap *srcmap)
 {
 	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
-	struct fuse_fmap_range range;
+	struct fuse_fmap_range range __uninitialized;
 
 	/* Neither reads, writes nor faults get here for what is beyond */
 	if (WARN_ON_ONCE(pos >= map->file_size))
@@ -142,14 +142,11 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 	struct inode *inode = file_inode(vma->vm_file);
 	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
 	struct srcu_ctr __percpu *scp;
-	bool write = (vmf->flags & FAULT_FLAG_WRITE) &&
-		     (vma->vm_flags & VM_SHARED);
 	vm_fault_t ret;
 
-	if (write) {
-		sb_start_pagefault(inode->i_sb);
+	/* What is written isn't on the block device, if any, that can be frozen */
+	if ((vmf->flags & FAULT_FLAG_WRITE) && (vma->vm_flags & VM_SHARED))
 		file_update_time(vma->vm_file);
-	}
 
 	scp = srcu_read_lock_fast(&fuse_fmap_srcu);
 	if (likely(!READ_ONCE(map->degraded))) {
@@ -164,9 +161,6 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 				      &fuse_fmap_iomap_ops);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 	}
-
-	if (write)
-		sb_end_pagefault(inode->i_sb);
 
 	return ret;
 }

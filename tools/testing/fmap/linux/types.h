@@ -13,6 +13,7 @@ typedef __u32 u32;
 typedef __u64 u64;
 
 /* Of the compiler, in the kernel */
+#define noinline		__attribute__((noinline))
 #define __aligned(x)		__attribute__((aligned(x)))
 #define sizeof_field(type, member)	sizeof(((type *)0)->member)
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
