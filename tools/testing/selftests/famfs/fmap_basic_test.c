@@ -1209,6 +1209,8 @@ TEST_F(faults, are_taken)
 	ASSERT_NE(MAP_FAILED, p);
 	if (variant->write && variant->flags == MAP_PRIVATE)
 		madvise(p, 4 * MB, MADV_NOHUGEPAGE);
+	/* else a kernel may map those beside it with a page */
+	madvise(p, 4 * MB, MADV_RANDOM);
 	for (int i = 0; i < RS_NOPCODES; i++)
 		requests += self->s->count[i];
 

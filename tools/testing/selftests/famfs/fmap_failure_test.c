@@ -195,7 +195,8 @@ static struct victim *start_victim(FIXTURE_DATA(failure) *self, int fd,
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET,
 	      want_late ? PR_MCE_KILL_LATE : PR_MCE_KILL_EARLY, 0, 0);
 	v->addr = map_huge(fd, len, PROT_READ | PROT_WRITE, MAP_SHARED, from);
-	if (v->addr == MAP_FAILED)
+	/* and has no page mapped but the one that it reads */
+	if (v->addr == MAP_FAILED || madvise(v->addr, len, MADV_RANDOM))
 		_exit(1);
 	if (touch >= 0)
 		*(volatile char *)(v->addr + touch);
