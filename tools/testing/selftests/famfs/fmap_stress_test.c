@@ -1015,11 +1015,15 @@ static void see_maps_go(void)
 static void see_server_go(void)
 {
 	uint64_t begin = now();
-	int status;
+	int status, err;
 
-	if (umount2(server->mnt, 0) &&
-	    !(errno == EINVAL && in_mask(BIT(UNMOUNTS))))
-		problem("the last unmount: %s", strerror(errno));
+	/* what a process had open at its end may be closed a little later */
+	do
+		err = umount2(server->mnt, 0) ? errno : 0;
+	while (err == EBUSY && !usleep(500) &&
+	       now() - begin < DEADLINE * 1000000000ULL);
+	if (err && !(err == EINVAL && in_mask(BIT(UNMOUNTS))))
+		problem("the last unmount: %s", strerror(err));
 	while (waitpid(server->pid, &status, WNOHANG) != server->pid) {
 		if (now() - begin > DEADLINE * 1000000000ULL) {
 			problem("the server still has a connection, hangs");
@@ -1065,12 +1069,18 @@ static void begin_server(void)
 
 static void end_server(void)
 {
+	uint64_t end;
+
 	see_server_go();
 	if (server->pid > 0)
 		return;
 	server->fd = -1;
 	rs_free(server);
 	server = NULL;
+	/* so may a mount whose last user was a process that ends */
+	end = now() + DEADLINE * 1000000000ULL;
+	while (connections() != connections_before && now() < end)
+		usleep(500);
 	if (connections() != connections_before)
 		problem("%d connections, %d before", connections(),
 			connections_before);
