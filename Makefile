@@ -16,7 +16,7 @@ define kernel_and_image
 	@tools/harness/guest-image >/dev/null & tools/harness/kernel && wait $$!
 endef
 
-.PHONY: help packages libfuse-packages kernel image selftests run test test-long shell libfuse install series series-save check clean distclean
+.PHONY: help packages libfuse-packages kernel image selftests run bench test test-long shell libfuse install series series-save check clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,11 @@ selftests: packages
 run: packages libfuse-packages ## the demonstration, in a VM
 	$(kernel_and_image)
 	@tools/run/run
+
+bench: export KERNEL = bench
+bench: packages ## what faults and calls cost, counted in instructions
+	$(kernel_and_image)
+	@tools/harness/bench
 
 test: libfuse-packages selftests ## all tests; the last line sums up
 	@tools/harness/test $(TESTS)

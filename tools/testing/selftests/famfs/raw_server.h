@@ -39,7 +39,7 @@
 #define RS_OPEN_OUT_BACKING_ID		12
 
 #define RS_MAX_NODES	16384
-#define RS_MAX_DEVS	8
+#define RS_MAX_DEVS	32
 #define RS_NOPCODES	64
 #define RS_ARENA	(256UL << 20)
 #define RS_CAP		(4UL << 20)	/* bytes in an ordinary file */
