@@ -2,53 +2,66 @@
 /*
  * What faults and calls cost on mapped files, and on what else there is.
  *
- *   bench NAME=PATH...
+ *   bench [GROUP]... NAME=PATH...
  *
  * runs in a VM whose clock counts instructions. NAME=PATH are files to compare
- * with: devdax-4k and devdax-2m (raw devices), ext4, xfs, tmpfs, of SIZE bytes
- * each. Our own files are made here, on the devices that are bound to the fsdev
- * driver and are overwritten; the server is that of the kselftests.
+ * with: devdax-4k and devdax-2m (raw devices), ext4, xfs, tmpfs, tmpfs-huge, of
+ * 34 MiB each, and backing, a file for FUSE passthrough. Our own files are made
+ * here, on the devices that are bound to the fsdev driver and are overwritten;
+ * the server is that of the kselftests.
+ *
+ * GROUP is fault, list, call, open, map, or profile, which runs the most
+ * important ones of fault and call for the QEMU plugin count.c. All but profile
+ * if none is given.
  *
  * Each line of output is a measure, separated by tabs: "bench", group, subject,
  * measure, then the figure of each run.
  */
 #define _GNU_SOURCE
-#define MAX_DAX		17
+#define MAX_DAX		32
 #include "fmap_test.h"
 
 #include <libgen.h>
 #include <mntent.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
-#include <sys/statfs.h>
 
 #define RUNS		7
+#define MAX_TRIES	100		/* for a run without a timer interrupt */
 #define HUGE		(2 * MB)
-#define SIZE		(34 * MB)	/* of files that have 2 MiB faults */
-#define SMALL		(4 * MB)	/* where 4 KiB faults are counted */
-#define NCALLS		64
+#define SIZE		(34 * MB)	/* 2 MiB faults: 16 and a first one */
+#define SMALL		(511 * PG)	/* 4 KiB faults: 510 and a first one */
+#define CALL_SIZE	(4 * MB)	/* where calls read and write */
 #define BIG		(4096 * MB)	/* a device for a million extents */
-#define SETTLE_US	2000
+#define MILLION		1000000U
+#define SETTLE_US	3000		/* for the server to come to rest */
+
+/*
+ * Instructions that do nothing, and that the QEMU plugin knows: it counts what is
+ * executed between the two.
+ */
+#define MARK_BEGIN()	asm volatile(".byte 0x0f, 0x1f, 0x80; .long 0x46440001")
+#define MARK_END()	asm volatile(".byte 0x0f, 0x1f, 0x80; .long 0x46440002")
 
 struct subject {
 	const char *name;
 	char path[PATH_MAX];
-	const char *node;	/* name of the server's file */
-	bool no_4k, no_2m;	/* can't have these */
-	bool no_calls;		/* is a device */
+	struct rs_node *node;	/* on the server, or NULL */
+	uint64_t off;		/* where faults are counted */
+	int64_t move;		/* each first touch: this much further on */
+	bool no_4k, no_2m;	/* can't have these faults */
+	bool no_write;		/* of no interest */
+	bool no_calls;		/* nor these */
+	bool device;		/* has no inode that could be forgotten */
 	bool fresh;		/* first touch: of a file that was cut to 0 */
+	bool profile;		/* is one of those looked at closely */
 };
 
 static struct subject subjects[64];
 static int nsubjects;
 static struct raw_server *server;
-
-/*
- * Instructions that do nothing, and that the QEMU plugin count.c knows: it
- * counts what is executed between the two.
- */
-#define MARK_BEGIN()	asm volatile(".byte 0x0f, 0x1f, 0x80; .long 0x46440001")
-#define MARK_END()	asm volatile(".byte 0x0f, 0x1f, 0x80; .long 0x46440002")
+static bool profile;
+static int nruns = RUNS;
 
 static void fail(const char *fmt, ...)
 {
@@ -67,6 +80,8 @@ static void fail(const char *fmt, ...)
 static void row(const char *group, const char *subject, const char *measure,
 		const double *run, int n)
 {
+	if (profile)
+		return;
 	printf("bench\t%s\t%s\t%s", group, subject, measure);
 	for (int i = 0; i < n; i++)
 		printf("\t%.2f", run[i]);
@@ -79,6 +94,35 @@ static inline uint64_t now(void)
 	return __builtin_ia32_rdtsc();
 }
 
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *v, int n)
+{
+	qsort(v, n, sizeof(*v), compare);
+	return v[n / 2];
+}
+
+/* Timer interrupts so far */
+static unsigned long nticks(void)
+{
+	FILE *f = fopen("/proc/interrupts", "r");
+	unsigned long n = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " LOC: %lu", &n) == 1)
+			break;
+	if (!n)
+		fail("/proc/interrupts");
+	fclose(f);
+	return n;
+}
+
 static int open_subject(const struct subject *s)
 {
 	int fd = open(s->path, O_RDWR | O_CLOEXEC);
@@ -86,6 +130,11 @@ static int open_subject(const struct subject *s)
 	if (fd < 0)
 		fail("%s", s->path);
 	return fd;
+}
+
+static void settle(void)
+{
+	usleep(SETTLE_US);
 }
 
 /* Unmount what a file is on, and mount it again: the inode is gone for sure */
@@ -109,19 +158,21 @@ static void mount_again(const struct subject *s)
  * Nobody has touched the file since its inode came into memory, so no DAX entry
  * is there. What else the first access needs, the caller's warm-up brings.
  */
-static void forget_subject(const struct subject *s)
+static void forget_subject(struct subject *s)
 {
-	if (s->node) {
-		errno = -forget(server, s->node);
+	if (s->move) {
+		s->off += s->move;
+	} else if (s->node) {
+		errno = -forget(server, s->node->name);
 		if (errno && errno != ENOENT)
-			fail("forget %s", s->node);
+			fail("forget %s", s->name);
 	} else if (s->fresh) {
 		if (truncate(s->path, 0) || truncate(s->path, SIZE))
 			fail("truncate %s", s->path);
-	} else if (!s->no_calls) {
+	} else if (!s->device) {
 		mount_again(s);
 	}
-	usleep(SETTLE_US);
+	settle();
 }
 
 /* Page faults */
@@ -140,40 +191,6 @@ static __attribute__((noinline)) uint64_t touch(volatile char *p, size_t step,
 	return now() - t;
 }
 
-/*
- * Touch a byte of each page, but not of the first one that needs a page table of
- * its own: that has been touched before. Instructions; *n: pages.
- */
-static uint64_t touch_all(char *start, char *end, size_t step, bool write,
-			  size_t *n)
-{
-	size_t span = 512 * step;
-	uint64_t sum = 0;
-	char *next;
-
-	*n = 0;
-	for (char *p = start; p < end; p = next) {
-		size_t pages;
-
-		next = (char *)(((uintptr_t)p / span + 1) * span);
-		if (next > end)
-			next = end;
-		pages = (next - p) / step - 1;
-		sum += touch(p + step, step, pages, write);
-		*n += pages;
-	}
-	return sum;
-}
-
-static void touch_tables(char *start, char *end, size_t step, bool write)
-{
-	size_t span = 512 * step;
-
-	for (char *p = start; p < end;
-	     p = (char *)(((uintptr_t)p / span + 1) * span))
-		touch(p, step, 1, write);
-}
-
 static long nfaults(void)
 {
 	struct rusage u;
@@ -186,20 +203,26 @@ struct fault {
 	double insns;		/* a page */
 	double faults;		/* a page */
 	bool whole;		/* a fault has mapped all of its page */
+	bool ticked;		/* a timer interrupt fell into it */
 };
 
-static struct fault faults_on(int fd, uint64_t off, size_t len, size_t step,
-			      bool write)
+/*
+ * Map a part of a file, and touch each page of it once. The first one brings the
+ * page table with it, and is not counted.
+ */
+static struct fault faults_on(int fd, uint64_t off, size_t step, bool write)
 {
 	/* where 2 MiB of the file can be one page of the address space, or not */
-	size_t shift = off % HUGE + (step == HUGE ? 0 : PG);
+	size_t shift = step == HUGE || off % HUGE == PG ? 0 : PG;
+	size_t len = step == HUGE ? SIZE : SMALL;
+	size_t n = len / step - 1;
 	struct fault f = {};
-	uint64_t cost, loop;
+	unsigned long ticks;
 	char *room, *p;
+	uint64_t cost;
 	long count;
-	size_t n;
 
-	room = mmap(NULL, len + 3 * HUGE, PROT_NONE,
+	room = mmap(NULL, len + 2 * HUGE, PROT_NONE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	p = (char *)(((uintptr_t)room + HUGE - 1) / HUGE * HUGE) + shift;
 	p = mmap(p, len, PROT_READ | (write ? PROT_WRITE : 0),
@@ -207,34 +230,41 @@ static struct fault faults_on(int fd, uint64_t off, size_t len, size_t step,
 	if (room == MAP_FAILED || p == MAP_FAILED)
 		fail("mmap");
 
-	touch_tables(p, p + len, step, write);
+	touch(p, step, 1, write);
+	ticks = nticks();
 	count = nfaults();
 	MARK_BEGIN();
-	cost = touch_all(p, p + len, step, write, &n);
+	cost = touch(p + step, step, n, write);
 	MARK_END();
 	f.faults = (double)(nfaults() - count) / n;
-	loop = touch_all(p, p + len, step, write, &n);
-	f.insns = ((double)cost - loop) / n;
+	f.ticked = nticks() != ticks;
+	f.insns = ((double)cost - touch(p + step, step, n, write)) / n;
 
 	count = nfaults();
 	for (size_t i = 0; i < len; i += step)
 		touch(p + i + step - PG, 1, 1, write);
 	f.whole = nfaults() == count;
-	munmap(room, len + 3 * HUGE);
+	munmap(room, len + 2 * HUGE);
 	return f;
 }
 
-/* First touch, and mapped again after that */
-static void fault_rows(const struct subject *s, const char *group, uint64_t off,
-		       size_t len, size_t step, bool write)
+static void section(const char *subject, bool write, size_t step,
+		    const char *when)
 {
-	double first[RUNS], later[RUNS], each[2] = {};
-	const char *what = write ? "write" : "read";
-	const char *size = step == HUGE ? "2m" : "4k";
-	bool whole = true;
+	printf("section\t%s\t%s-%s-%s\t%zu\n", subject,
+	       write ? "write" : "read", step == HUGE ? "2m" : "4k", when,
+	       (step == HUGE ? SIZE / HUGE : SMALL / PG) - 1);
+}
+
+/* First touch, and mapped again after that */
+static void fault_rows(struct subject *s, const char *group, size_t step,
+		       bool write)
+{
+	static const char *const when[] = { "first", "later" };
+	double insns[2][RUNS], faults[2] = {};
 	char name[64];
 
-	for (int i = 0; i < RUNS; i++) {
+	for (int i = 0, tries = 0; i < nruns;) {
 		struct fault f;
 		char c;
 		int fd;
@@ -242,71 +272,217 @@ static void fault_rows(const struct subject *s, const char *group, uint64_t off,
 		forget_subject(s);
 		fd = open_subject(s);
 		/* of the file, not of the pages: what the inode needs */
-		if (!s->no_calls && !s->fresh && pread(fd, &c, 1, off + len - 1) != 1)
+		if (!s->device && !s->fresh &&
+		    pread(fd, &c, 1, s->off + SMALL - 1) != 1)
 			fail("pread %s", s->path);
-		f = faults_on(fd, off, len, step, write);
-		first[i] = f.insns;
-		each[0] += f.faults / RUNS;
-		whole &= f.whole;
-		f = faults_on(fd, off, len, step, write);
-		later[i] = f.insns;
-		each[1] += f.faults / RUNS;
-		whole &= f.whole;
+		for (int later = 0; later < 2;) {
+			f = faults_on(fd, s->off, step, write);
+			if (step == HUGE && !f.whole) {
+				printf("# %s: no 2 MiB mappings\n", s->name);
+				close(fd);
+				return;
+			}
+			if (profile)
+				section(f.ticked ? "" : s->name, write, step,
+					when[later]);
+			/* clearing 2 MiB takes more than a tick */
+			if (f.ticked && ++tries < MAX_TRIES && f.insns < 100000) {
+				if (later)
+					continue;
+				break;
+			}
+			insns[later][i] = f.insns;
+			faults[later] += f.faults / nruns;
+			i += later++;
+		}
 		close(fd);
 	}
-	snprintf(name, sizeof(name), "%s-%s-first", what, size);
-	row(group, s->name, name, first, RUNS);
-	strcat(name, "-faults");
-	row(group, s->name, name, &each[0], 1);
-	snprintf(name, sizeof(name), "%s-%s-later", what, size);
-	row(group, s->name, name, later, RUNS);
-	strcat(name, "-faults");
-	row(group, s->name, name, &each[1], 1);
-	if (step == HUGE && !whole)
-		printf("# %s, %s: not all of them are 2 MiB mappings\n",
-		       s->name, what);
+	for (int later = 0; later < 2; later++) {
+		snprintf(name, sizeof(name), "%s-%s-%s",
+			 write ? "write" : "read", step == HUGE ? "2m" : "4k",
+			 when[later]);
+		row(group, s->name, name, insns[later], nruns);
+		strcat(name, "-faults");
+		row(group, s->name, name, &faults[later], 1);
+	}
 }
 
-/* read(2) and write(2) */
+static void all_faults(struct subject *s, const char *group)
+{
+	for (int write = 0; write < 2 - s->no_write; write++) {
+		if (!s->no_4k)
+			fault_rows(s, group, PG, write);
+		if (!s->no_2m)
+			fault_rows(s, group, HUGE, write);
+	}
+}
+
+/* read(2) and write(2): each run is the median of some calls */
 
 static void call_rows(const struct subject *s, size_t size)
 {
 	static char buf[MB] __attribute__((aligned(4096)));
-	double run[2][RUNS];
+	int n = size > 64 * KB ? 15 : 63;
+	double run[RUNS], call[63];
 	int fd = open_subject(s);
 	char name[64];
 
-	for (int w = 0; w < 2; w++) {
-		for (int i = -1; i < RUNS; i++) {
-			uint64_t sum = 0;
-
-			for (int k = 0; k < NCALLS; k++) {
-				off_t off = k * size % SMALL;
+	for (int write = 0; write < 2; write++) {
+		snprintf(name, sizeof(name), "%s-%zuk",
+			 write ? "pwrite" : "pread", size / KB);
+		for (int i = -1; i < nruns; i++) {
+			MARK_BEGIN();
+			for (int k = 0; k < n; k++) {
+				off_t off = k * size % CALL_SIZE;
 				uint64_t t = now();
-				ssize_t n;
-
-				n = w ? pwrite(fd, buf, size, off) :
+				ssize_t done = write ?
+					pwrite(fd, buf, size, off) :
 					pread(fd, buf, size, off);
-				sum += now() - t;
-				if (n != (ssize_t)size)
-					fail("%s: %zd of %zu bytes", s->path, n,
-					     size);
+
+				call[k] = now() - t;
+				if (done != (ssize_t)size)
+					fail("%s: %zd bytes", s->path, done);
 			}
+			MARK_END();
+			if (profile)
+				printf("section\t%s\t%s\t%d\n", s->name, name, n);
 			if (i >= 0)
-				run[w][i] = (double)sum / NCALLS;
+				run[i] = median(call, n);
 		}
-		snprintf(name, sizeof(name), "%s-%zuk", w ? "pwrite" : "pread",
-			 size / KB);
-		row("call", s->name, name, run[w], RUNS);
+		row("call", s->name, name, run, nruns);
 	}
 	close(fd);
 }
 
+/* open(2), close(2), stat(2) */
+
+static void open_rows(struct subject *s)
+{
+	double first[RUNS], later[RUNS], closed[RUNS], stats[RUNS], sync[RUNS];
+	double asked = 0;
+	struct statx stx;
+	struct stat st;
+	uint64_t t;
+	int fd;
+
+	for (int i = 0; i < RUNS; i++) {
+		uint32_t before = 0;
+
+		forget_subject(s);
+		/* the inode is there, but nobody has opened it */
+		if (stat(s->path, &st))
+			fail("stat %s", s->path);
+		settle();
+		if (s->node)
+			before = server->count[FUSE_GET_FMAP];
+		t = now();
+		fd = open_subject(s);
+		first[i] = now() - t;
+		settle();
+		if (s->node)
+			asked += server->count[FUSE_GET_FMAP] - before;
+		close(fd);
+		settle();
+
+		t = now();
+		fd = open_subject(s);
+		later[i] = now() - t;
+		settle();
+		t = now();
+		close(fd);
+		closed[i] = now() - t;
+		settle();
+
+		t = now();
+		stat(s->path, &st);
+		stats[i] = now() - t;
+		settle();
+		/* what a round trip costs */
+		t = now();
+		statx(AT_FDCWD, s->path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
+		      &stx);
+		sync[i] = now() - t;
+		settle();
+	}
+	row("open", s->name, "open-first", first, RUNS);
+	row("open", s->name, "open-later", later, RUNS);
+	row("open", s->name, "close", closed, RUNS);
+	row("open", s->name, "stat", stats, RUNS);
+	asked /= RUNS;
+	if (s->node) {
+		row("open", s->name, "stat-synced", sync, RUNS);
+		row("open", s->name, "open-first-get-fmaps", &asked, 1);
+	}
+}
+
+/* What a map costs */
+
+static double map_memory(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), CONNECTIONS "/%u/dax_maps",
+		 connection_of(server));
+	return number_in(path, "memory");
+}
+
+static void map_rows(struct subject *s, int runs)
+{
+	double send[RUNS], drop[RUNS], memory, wire = s->node->map_len;
+	struct stat st;
+	uint64_t t;
+	int fd;
+
+	for (int i = 0; i < runs; i++) {
+		forget(server, s->node->name);
+		settle();
+		if (stat(s->path, &st))
+			fail("stat %s", s->path);
+		settle();
+		memory = map_memory();
+		t = now();
+		fd = open_subject(s);
+		send[i] = now() - t;
+		memory = map_memory() - memory;
+		close(fd);
+		settle();
+		t = now();
+		fd = open_subject(s);
+		send[i] -= now() - t;
+		close(fd);
+		settle();
+		t = now();
+		forget(server, s->node->name);
+		drop[i] = now() - t;
+		settle();
+	}
+	row("map", s->name, "wire", &wire, 1);
+	row("map", s->name, "memory", &memory, 1);
+	row("map", s->name, "send", send, runs);
+	row("map", s->name, "drop", drop, runs);
+}
+
 /* Our files */
 
-static int order[MAX_DAX];	/* places in dax[] by the server's index */
+static int order[MAX_DAX];	/* places in dax[], by the server's index */
 static int nstrip_devs;		/* those that stripe sets are on; the rest are big */
 static uint64_t dev_used[MAX_DAX];
+
+static void sort_devices(void)
+{
+	int n = 0;
+
+	find_dax();
+	for (int big = 0; big < 2; big++) {
+		for (int i = 0; i < ndax; i++)
+			if ((dax_size[i] > BIG) == big)
+				order[n++] = i;
+		if (!big)
+			nstrip_devs = n;
+	}
+	if (nstrip_devs < 16 || nstrip_devs == ndax)
+		fail("%d and %d devices", nstrip_devs, ndax - nstrip_devs);
+}
 
 static uint64_t take(int dev, uint64_t len)
 {
@@ -326,22 +502,27 @@ static struct subject *add_subject(const char *name)
 	return s;
 }
 
-/* A file on the server */
-static struct rs_node *add_ours(const char *name)
+static struct subject *add_ours(struct rs_node *node)
 {
-	struct subject *s = add_subject(name);
+	struct subject *s = add_subject(node->name);
 
-	s->node = name;
-	return rs_add_file(server, FUSE_ROOT_ID, name);
+	s->node = node;
+	return s;
 }
 
-static void add_striped(const char *name, uint32_t nstrips, uint32_t chunk,
-			uint64_t size)
+static struct subject *add_extent(const char *name, uint64_t size)
 {
-	struct rs_node *n = add_ours(name);
+	return add_ours(add_extent_file(server, name, 0, take(0, size), size));
+}
+
+static struct subject *add_striped(const char *name, uint32_t nstrips,
+				   uint32_t chunk, uint64_t size)
+{
+	struct rs_node *n = rs_add_file(server, FUSE_ROOT_ID, name);
 	uint64_t chunks = (size + chunk - 1) / chunk;
 	uint64_t strip = (chunks + nstrips - 1) / nstrips * chunk;
 	static int next;
+	struct subject *s;
 	struct rs_map m;
 
 	rs_map_init(&m, FUSE_FMAP_STRIPED, size);
@@ -350,16 +531,92 @@ static void add_striped(const char *name, uint32_t nstrips, uint32_t chunk,
 		rs_map_strip(&m, next % nstrip_devs,
 			     take(next % nstrip_devs, strip), strip);
 	rs_set_map(server, n, &m);
+	s = add_ours(n);
+	s->no_2m = chunk % HUGE;
+	return s;
 }
 
-static void add_extent(const char *name, uint64_t size)
+static uint32_t pages_of(uint32_t extent, bool equal)
 {
-	add_subject(name)->node = name;
-	add_extent_file(server, name, 0, take(0, size), size);
+	return equal ? 1 : pattern_at(1, extent) % 3 + 1;
 }
 
-static void start(void)
+/*
+ * Extents that lie in reverse order, so that none goes on where the one before it
+ * ends. Pages are touched at the file's start, in the middle and at the end.
+ */
+static struct subject *add_list(const char *name, int dev, uint32_t count,
+				bool equal)
 {
+	static const char *const place[] = { "first", "middle", "last" };
+	struct rs_node *n = rs_add_file(server, FUSE_ROOT_ID, name);
+	uint64_t pages = 0, off;
+	struct subject *s;
+	struct rs_map m;
+
+	for (uint32_t i = 0; i < count; i++)
+		pages += pages_of(i, equal);
+	off = take(dev, pages * PG) + pages * PG;
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, pages * PG);
+	for (uint32_t i = 0; i < count; i++) {
+		off -= pages_of(i, equal) * PG;
+		rs_map_extent(&m, dev, off, pages_of(i, equal) * PG);
+	}
+	rs_set_map(server, n, &m);
+
+	for (int i = 0; i < 3; i++) {
+		char *full;
+
+		s = add_ours(n);
+		if (asprintf(&full, "%s %s", name, place[i]) < 0)
+			fail("memory");
+		s->name = full;
+		s->off = (i * (pages - SMALL / PG) / 2) * PG;
+		/* sending a long one takes long: touch what is beside it instead */
+		if (count == MILLION)
+			s->move = i == 2 ? -(int64_t)SMALL : SMALL;
+		s->no_2m = s->no_write = s->no_calls = true;
+	}
+	return s;
+}
+
+/* What a server can do today: its own bytes in the page cache, or a file */
+static void add_ordinary(const char *backing)
+{
+	struct fuse_daxdev_map map = {};
+	struct subject *s;
+
+	s = add_ours(rs_add_file(server, FUSE_ROOT_ID, "fuse"));
+	s->no_2m = true;
+	if (!backing)
+		return;
+	s = add_ours(rs_add_file(server, FUSE_ROOT_ID, "fuse-passthrough"));
+	s->node->open_flags = FOPEN_PASSTHROUGH;
+	s->node->size = 256 * MB;
+	s->no_2m = true;
+	s->move = SMALL;
+	map.fd = open(backing, O_RDWR | O_CLOEXEC);
+	server->backing_id = ioctl(server->fd, FUSE_DEV_IOC_BACKING_OPEN, &map);
+	if (server->backing_id <= 0)
+		fail("%s as backing file", backing);
+	close(map.fd);
+}
+
+static void fill(const struct subject *s)
+{
+	static char zeros[MB];
+	int fd = open_subject(s);
+
+	for (uint64_t at = 0; at < CALL_SIZE; at += MB)
+		if (pwrite(fd, zeros, MB, at) != MB)
+			fail("%s", s->path);
+	close(fd);
+	settle();
+}
+
+static void new_mount(void)
+{
+	memset(dev_used, 0, sizeof(dev_used));
 	server = rs_new();
 	if (!server)
 		fail("memory");
@@ -367,72 +624,140 @@ static void start(void)
 	server->want |= FUSE_PASSTHROUGH;
 	for (int i = 0; i < ndax; i++)
 		rs_add_dev(server, dax[order[i]], i, RS_PUSH_AT_INIT);
-
-	add_extent("extent", SIZE);
-	add_striped("stripes-2", 2, HUGE, SIZE);
-	add_striped("stripes-4", 4, HUGE, SIZE);
-	add_striped("stripes-16", 16, HUGE, SIZE);
-
 	errno = -start_server(server);
 	if (errno)
 		fail("server");
-	for (int i = 0; i < nsubjects; i++)
-		if (subjects[i].node)
-			snprintf(subjects[i].path, sizeof(subjects[i].path),
-				 "%s/%s", server->mnt, subjects[i].node);
 }
 
-static void add_given(char *arg)
+/* All files that do not fill the big device */
+static void add_files(const char *backing)
 {
-	char *path = strchr(arg, '=');
-	struct subject *s;
-
-	if (!path)
-		fail("what is %s?", arg);
-	*path++ = 0;
-	s = add_subject(arg);
-	snprintf(s->path, sizeof(s->path), "%s", path);
-	s->no_calls = !strncmp(arg, "devdax", 6);
-	s->no_2m = !strcmp(arg, "devdax-4k");
-	s->no_4k = !strcmp(arg, "devdax-2m");
-	s->fresh = !strncmp(arg, "tmpfs", 5);
+	add_extent("extent", SIZE)->profile = true;
+	add_striped("stripes-2", 2, HUGE, SIZE)->profile = true;
+	add_striped("stripes-4", 4, HUGE, SIZE);
+	add_striped("stripes-16", 16, HUGE, SIZE);
+	add_striped("stripes-4-of-6m", 4, 6 * MB, 36 * MB);
+	add_striped("stripes-4-of-4k", 4, PG, CALL_SIZE);
+	add_striped("stripes-4-of-12k", 4, 3 * PG, CALL_SIZE);
+	add_striped("stripes-4-of-3m", 4, 3 * MB, 12 * MB);
+	if (profile)
+		return;
+	add_list("list-1000-equal", 0, 1000, true);
+	add_list("list-1000-unequal", 0, 1000, false);
+	add_list("list-1000000-equal", nstrip_devs, MILLION, true);
+	add_ordinary(backing);
 }
 
-static void sort_devices(void)
+static void set_paths(void)
 {
-	int n = 0;
+	for (int i = 0; i < nsubjects; i++) {
+		struct subject *s = &subjects[i];
 
-	find_dax();
-	for (int big = 0; big < 2; big++) {
-		for (int i = 0; i < ndax; i++)
-			if ((dax_size[i] > BIG) == big)
-				order[n++] = i;
-		if (!big)
-			nstrip_devs = n;
+		if (!s->node || s->path[0])
+			continue;
+		snprintf(s->path, sizeof(s->path), "%s/%s", server->mnt,
+			 s->node->name);
+		if (!s->no_calls && !(s->node->open_flags & FOPEN_PASSTHROUGH))
+			fill(s);
 	}
-	if (nstrip_devs < 16)
-		fail("16 devices are needed, %d found", nstrip_devs);
+}
+
+static void add_given(const char *name, const char *path)
+{
+	struct subject *s = add_subject(name);
+
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	s->device = s->no_calls = !strncmp(name, "devdax", 6);
+	s->no_2m = !strcmp(name, "devdax-4k") || !strcmp(name, "tmpfs");
+	s->no_4k = !strcmp(name, "devdax-2m") || !strcmp(name, "tmpfs-huge");
+	s->fresh = !strncmp(name, "tmpfs", 5);
+	s->profile = s->device || !strcmp(name, "ext4");
+}
+
+static void run(struct subject *s, const char *group)
+{
+	/* three subjects are one file */
+	bool again = s > subjects && s->node && s[-1].node == s->node;
+	bool list = s->node && strncmp(s->node->name, "list", 4) == 0;
+
+	if (!strcmp(group, "profile")) {
+		if (s->profile) {
+			all_faults(s, "fault");
+			if (!s->no_calls)
+				call_rows(s, 4 * KB);
+		}
+	} else if (!strcmp(group, "fault")) {
+		if (!list)
+			all_faults(s, group);
+	} else if (!strcmp(group, "list")) {
+		if (list)
+			all_faults(s, group);
+	} else if (!strcmp(group, "call")) {
+		if (!s->no_calls) {
+			call_rows(s, 4 * KB);
+			call_rows(s, 64 * KB);
+			call_rows(s, MB);
+		}
+	} else if (!strcmp(group, "open")) {
+		if (!s->device && !list)
+			open_rows(s);
+	} else if (!strcmp(group, "map")) {
+		if (s->node && s->node->map && !again)
+			map_rows(s, s->move ? 2 : RUNS);
+	} else {
+		errno = EINVAL;
+		fail("%s", group);
+	}
 }
 
 int main(int argc, char **argv)
 {
-	sort_devices();
-	for (int i = 1; i < argc; i++)
-		add_given(argv[i]);
-	start();
+	const char *groups[16], *backing = NULL;
+	int ngroups = 0;
 
-	for (int i = 0; i < nsubjects; i++) {
-		const struct subject *s = &subjects[i];
+	for (int i = 1; i < argc && i < 16; i++) {
+		char *path = strchr(argv[i], '=');
 
-		for (int w = 0; w < 2; w++) {
-			if (!s->no_4k)
-				fault_rows(s, "fault", 0, SMALL, PG, w);
-			if (!s->no_2m)
-				fault_rows(s, "fault", 0, SIZE, HUGE, w);
-		}
-		if (!s->no_calls)
-			call_rows(s, 4 * KB);
+		if (path)
+			*path++ = 0;
+		if (!path)
+			groups[ngroups++] = argv[i];
+		else if (!strcmp(argv[i], "backing"))
+			backing = path;
+		else
+			add_given(argv[i], path);
 	}
+	if (!ngroups) {
+		groups[ngroups++] = "fault";
+		groups[ngroups++] = "call";
+		groups[ngroups++] = "open";
+		groups[ngroups++] = "map";
+		groups[ngroups++] = "list";
+	}
+	profile = !strcmp(groups[0], "profile");
+	if (profile)
+		nruns = 1;
+
+	sort_devices();
+	new_mount();
+	add_files(backing);
+	set_paths();
+	for (int g = 0; g < ngroups; g++)
+		for (int i = 0; i < nsubjects; i++)
+			run(&subjects[i], groups[g]);
+	rs_free(server);
+	if (profile)
+		return 0;
+
+	/* and the one that does */
+	nsubjects = 0;
+	memset(subjects, 0, sizeof(subjects));
+	new_mount();
+	add_list("list-1000000-unequal", nstrip_devs, MILLION, false);
+	set_paths();
+	for (int g = 0; g < ngroups; g++)
+		for (int i = 0; i < nsubjects; i++)
+			run(&subjects[i], groups[g]);
 	rs_free(server);
 	return 0;
 }
