@@ -53,6 +53,7 @@ struct subject {
 	bool no_write;		/* of no interest */
 	bool no_calls;		/* nor these */
 	bool device;		/* has no inode that could be forgotten */
+	bool page_cache;	/* and a server that gets what is written */
 	bool fresh;		/* first touch: of a file that was cut to 0 */
 	bool profile;		/* is one of those looked at closely */
 };
@@ -152,6 +153,10 @@ static void mount_again(const struct subject *s)
 	    mount(m->mnt_fsname, dir, m->mnt_type, 0, "dax"))
 		fail("mount %s again", dir);
 	endmntent(f);
+	/* ext4 writes down where it is mounted when a first file is opened */
+	strcpy(path, s->path);
+	strcat(dirname(path), "/other");
+	close(open(path, O_RDONLY));
 }
 
 /*
@@ -210,7 +215,8 @@ struct fault {
  * Map a part of a file, and touch each page of it once. The first one brings the
  * page table with it, and is not counted.
  */
-static struct fault faults_on(int fd, uint64_t off, size_t step, bool write)
+static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
+			      bool in_page_cache)
 {
 	/* where 2 MiB of the file can be one page of the address space, or not */
 	size_t shift = step == HUGE || off % HUGE == PG ? 0 : PG;
@@ -219,7 +225,7 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write)
 	struct fault f = {};
 	unsigned long ticks;
 	char *room, *p;
-	uint64_t cost;
+	uint64_t cost, loop;
 	long count;
 
 	room = mmap(NULL, len + 2 * HUGE, PROT_NONE,
@@ -238,14 +244,33 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write)
 	MARK_END();
 	f.faults = (double)(nfaults() - count) / n;
 	f.ticked = nticks() != ticks;
-	f.insns = ((double)cost - touch(p + step, step, n, write)) / n;
+	/* and now without faults, which written pages have again once clean */
+	do {
+		count = nfaults();
+		loop = touch(p + step, step, n, write);
+	} while (nfaults() != count);
+	f.insns = ((double)cost - loop) / n;
 
 	count = nfaults();
 	for (size_t i = 0; i < len; i += step)
 		touch(p + i + step - PG, 1, 1, write);
 	f.whole = nfaults() == count;
 	munmap(room, len + 2 * HUGE);
+	/* what is in the page cache is clean again, what is not stays as it is */
+	if (in_page_cache)
+		fsync(fd);
 	return f;
+}
+
+static void touch_end(int fd)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	char *p = mmap(NULL, PG, PROT_READ, MAP_SHARED, fd, end - PG);
+
+	if (p == MAP_FAILED)
+		fail("mmap");
+	touch(p, PG, 1, false);
+	munmap(p, PG);
 }
 
 static void section(const char *subject, bool write, size_t step,
@@ -271,12 +296,16 @@ static void fault_rows(struct subject *s, const char *group, size_t step,
 
 		forget_subject(s);
 		fd = open_subject(s);
+		/* a tree of entries that is as high as it gets */
+		if (s->move && s->node->map)
+			touch_end(fd);
 		/* of the file, not of the pages: what the inode needs */
 		if (!s->device && !s->fresh &&
 		    pread(fd, &c, 1, s->off + SMALL - 1) != 1)
 			fail("pread %s", s->path);
 		for (int later = 0; later < 2;) {
-			f = faults_on(fd, s->off, step, write);
+			f = faults_on(fd, s->off, step, write,
+				      s->page_cache);
 			if (step == HUGE && !f.whole) {
 				printf("# %s: no 2 MiB mappings\n", s->name);
 				close(fd);
@@ -429,12 +458,13 @@ static double map_memory(void)
 static void map_rows(struct subject *s, int runs)
 {
 	double send[RUNS], drop[RUNS], memory, wire = s->node->map_len;
+	const char *name = s->node->name;
 	struct stat st;
 	uint64_t t;
 	int fd;
 
 	for (int i = 0; i < runs; i++) {
-		forget(server, s->node->name);
+		forget(server, name);
 		settle();
 		if (stat(s->path, &st))
 			fail("stat %s", s->path);
@@ -452,14 +482,14 @@ static void map_rows(struct subject *s, int runs)
 		close(fd);
 		settle();
 		t = now();
-		forget(server, s->node->name);
+		forget(server, name);
 		drop[i] = now() - t;
 		settle();
 	}
-	row("map", s->name, "wire", &wire, 1);
-	row("map", s->name, "memory", &memory, 1);
-	row("map", s->name, "send", send, runs);
-	row("map", s->name, "drop", drop, runs);
+	row("map", name, "wire", &wire, 1);
+	row("map", name, "memory", &memory, 1);
+	row("map", name, "send", send, runs);
+	row("map", name, "drop", drop, runs);
 }
 
 /* Our files */
@@ -587,7 +617,7 @@ static void add_ordinary(const char *backing)
 	struct subject *s;
 
 	s = add_ours(rs_add_file(server, FUSE_ROOT_ID, "fuse"));
-	s->no_2m = true;
+	s->no_2m = s->page_cache = true;
 	if (!backing)
 		return;
 	s = add_ours(rs_add_file(server, FUSE_ROOT_ID, "fuse-passthrough"));
@@ -674,6 +704,20 @@ static void add_given(const char *name, const char *path)
 	s->profile = s->device || !strcmp(name, "ext4");
 }
 
+/*
+ * That a request wakes the server, but the server does not take the processor
+ * before the one who waits for it gives it up, and the other way round.
+ */
+static void take_turns(bool on)
+{
+	struct sched_param param = { .sched_priority = on };
+	int policy = on ? SCHED_FIFO : SCHED_OTHER;
+
+	if (sched_setscheduler(0, policy, &param) ||
+	    sched_setscheduler(server->pid, policy, &param))
+		fail("sched_setscheduler");
+}
+
 static void run(struct subject *s, const char *group)
 {
 	/* three subjects are one file */
@@ -699,11 +743,17 @@ static void run(struct subject *s, const char *group)
 			call_rows(s, MB);
 		}
 	} else if (!strcmp(group, "open")) {
-		if (!s->device && !list)
+		if (!s->device && !list) {
+			take_turns(true);
 			open_rows(s);
+			take_turns(false);
+		}
 	} else if (!strcmp(group, "map")) {
-		if (s->node && s->node->map && !again)
+		if (s->node && s->node->map && !again) {
+			take_turns(true);
 			map_rows(s, s->move ? 2 : RUNS);
+			take_turns(false);
+		}
 	} else {
 		errno = EINVAL;
 		fail("%s", group);
