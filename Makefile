@@ -16,7 +16,7 @@ define kernel_and_image
 	@tools/harness/guest-image >/dev/null & tools/harness/kernel && wait $$!
 endef
 
-.PHONY: help packages libfuse-packages kernel image selftests run bench test test-long shell libfuse install series series-save check clean distclean
+.PHONY: help packages libfuse-packages bench-packages kernel image selftests run bench test test-long shell libfuse install series series-save check clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,9 +50,9 @@ run: packages libfuse-packages ## the demonstration, in a VM
 	@tools/run/run
 
 bench: export KERNEL = bench
-bench: packages ## what faults and calls cost, counted in instructions
+bench: packages bench-packages ## what faults and calls cost, counted in instructions; and plots
 	$(kernel_and_image)
-	@tools/harness/bench
+	@tools/harness/bench $(TESTS)
 
 test: libfuse-packages selftests ## all tests; the last line sums up
 	@tools/harness/test $(TESTS)
@@ -67,6 +67,9 @@ shell: packages libfuse-packages ## a prompt in a VM with CXL memory and a mount
 
 libfuse-packages:
 	@tools/harness/host-packages libfuse
+
+bench-packages:
+	@tools/harness/host-packages bench
 
 libfuse: libfuse-packages ## the library for servers, in build/libfuse
 	@tools/harness/libfuse build

@@ -10,9 +10,10 @@
  * here, on the devices that are bound to the fsdev driver and are overwritten;
  * the server is that of the kselftests.
  *
- * GROUP is fault, list, call, open, map, or profile, which runs the most
- * important ones of fault and call for the QEMU plugin count.c. All but profile
- * if none is given.
+ * GROUP is fault, call, open, map, list: all of these if none is given; profile,
+ * which runs the most important ones of fault and call for the QEMU plugin
+ * count.c; or, on a machine with several processors and an ordinary clock, scale
+ * and fio.
  *
  * Each line of output is a measure, separated by tabs: "bench", group, subject,
  * measure, then the figure of each run.
@@ -237,6 +238,7 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
 		fail("mmap");
 
 	touch(p, step, 1, write);
+	settle();
 	ticks = nticks();
 	count = nfaults();
 	MARK_BEGIN();
@@ -457,6 +459,8 @@ static double map_memory(void)
 
 static void map_rows(struct subject *s, int runs)
 {
+	/* the first of those that are one file has more in its name */
+	char *title = strndup(s->name, strcspn(s->name, " "));
 	double send[RUNS], drop[RUNS], memory, wire = s->node->map_len;
 	const char *name = s->node->name;
 	struct stat st;
@@ -486,10 +490,110 @@ static void map_rows(struct subject *s, int runs)
 		drop[i] = now() - t;
 		settle();
 	}
-	row("map", name, "wire", &wire, 1);
-	row("map", name, "memory", &memory, 1);
-	row("map", name, "send", send, runs);
-	row("map", name, "drop", drop, runs);
+	row("map", title, "wire", &wire, 1);
+	row("map", title, "memory", &memory, 1);
+	row("map", title, "send", send, runs);
+	row("map", title, "drop", drop, runs);
+	free(title);
+}
+
+/* Several processes, and fio: rates, to be compared with each other only */
+
+#define NPROCS		4
+#define ROUNDS		40
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void faulting_process(const char *path, bool *go)
+{
+	int fd = open(path, O_RDWR);
+	char *p;
+
+	while (!__atomic_load_n(go, __ATOMIC_ACQUIRE))
+		;
+	for (int i = 0; i < ROUNDS; i++) {
+		p = mmap(NULL, 2 * SMALL, PROT_READ, MAP_SHARED, fd, PG);
+		if (p == MAP_FAILED)
+			_exit(1);
+		touch(p, PG, SMALL / PG, false);
+		munmap(p, 2 * SMALL);
+	}
+	_exit(0);
+}
+
+/* Pages that @n processes fault in a second, of one file or of one each */
+static double fault_rate(const struct subject *s, int n, bool each)
+{
+	bool *go = mmap(NULL, PG, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char dir[PATH_MAX], path[PATH_MAX + 16];
+	double t;
+	int status;
+
+	strcpy(dir, s->path);
+	dirname(dir);
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/scale-%d", dir, each ? i : 0);
+		if (!fork())
+			faulting_process(path, go);
+	}
+	usleep(100000);
+	t = seconds();
+	__atomic_store_n(go, true, __ATOMIC_RELEASE);
+	for (int i = 0; i < n; i++)
+		if (wait(&status) < 0 || status)
+			fail("%s", path);
+	t = seconds() - t;
+	munmap(go, PG);
+	return (double)n * ROUNDS * SMALL / PG / t;
+}
+
+static void scale_rows(const struct subject *s)
+{
+	double run[RUNS];
+	char name[32];
+
+	for (int each = 0; each < 2; each++) {
+		for (int n = 1; n <= NPROCS; n *= 2) {
+			for (int i = 0; i < RUNS; i++)
+				run[i] = fault_rate(s, n, each);
+			snprintf(name, sizeof(name), "%s-%d",
+				 each ? "each" : "one", n);
+			row("scale", s->name, name, run, RUNS);
+		}
+	}
+}
+
+static void fio_rows(const struct subject *s)
+{
+	static const char *const engine[] = { "mmap", "psync" };
+	static const char *const rw[] = { "randread", "randwrite" };
+	char command[PATH_MAX + 256], name[32];
+	double run[3], reads, writes;
+	FILE *f;
+
+	for (int e = 0; e < 2; e++) {
+		for (int w = 0; w < 2; w++) {
+			snprintf(command, sizeof(command),
+				 "fio --minimal --name=x --filename=%s --size=32m --bs=4k --thread --time_based --runtime=3 --ioengine=%s --rw=%s | cut -d';' -f8,49 | tr ';' ' '",
+				 s->path, engine[e], rw[w]);
+			for (int i = 0; i < 3; i++) {
+				f = popen(command, "r");
+				if (!f || fscanf(f, "%lf %lf", &reads, &writes) != 2)
+					fail("%s", command);
+				pclose(f);
+				run[i] = w ? writes : reads;
+			}
+			snprintf(name, sizeof(name), "%s-%s", engine[e], rw[w]);
+			row("fio", s->name, name, run, 3);
+		}
+	}
 }
 
 /* Our files */
@@ -532,9 +636,23 @@ static struct subject *add_subject(const char *name)
 	return s;
 }
 
-static struct subject *add_ours(struct rs_node *node)
+/* Looking up a longer name takes longer: all are of one length */
+static const char *node_name(void)
 {
-	struct subject *s = add_subject(node->name);
+	static char name[8];
+
+	snprintf(name, sizeof(name), "f%03u", server->nnodes);
+	return name;
+}
+
+static struct rs_node *add_node(void)
+{
+	return rs_add_file(server, FUSE_ROOT_ID, node_name());
+}
+
+static struct subject *add_ours(const char *name, struct rs_node *node)
+{
+	struct subject *s = add_subject(name);
 
 	s->node = node;
 	return s;
@@ -542,13 +660,14 @@ static struct subject *add_ours(struct rs_node *node)
 
 static struct subject *add_extent(const char *name, uint64_t size)
 {
-	return add_ours(add_extent_file(server, name, 0, take(0, size), size));
+	return add_ours(name, add_extent_file(server, node_name(), 0,
+					      take(0, size), size));
 }
 
 static struct subject *add_striped(const char *name, uint32_t nstrips,
 				   uint32_t chunk, uint64_t size)
 {
-	struct rs_node *n = rs_add_file(server, FUSE_ROOT_ID, name);
+	struct rs_node *n = add_node();
 	uint64_t chunks = (size + chunk - 1) / chunk;
 	uint64_t strip = (chunks + nstrips - 1) / nstrips * chunk;
 	static int next;
@@ -561,7 +680,7 @@ static struct subject *add_striped(const char *name, uint32_t nstrips,
 		rs_map_strip(&m, next % nstrip_devs,
 			     take(next % nstrip_devs, strip), strip);
 	rs_set_map(server, n, &m);
-	s = add_ours(n);
+	s = add_ours(name, n);
 	s->no_2m = chunk % HUGE;
 	return s;
 }
@@ -579,7 +698,7 @@ static struct subject *add_list(const char *name, int dev, uint32_t count,
 				bool equal)
 {
 	static const char *const place[] = { "first", "middle", "last" };
-	struct rs_node *n = rs_add_file(server, FUSE_ROOT_ID, name);
+	struct rs_node *n = add_node();
 	uint64_t pages = 0, off;
 	struct subject *s;
 	struct rs_map m;
@@ -597,10 +716,9 @@ static struct subject *add_list(const char *name, int dev, uint32_t count,
 	for (int i = 0; i < 3; i++) {
 		char *full;
 
-		s = add_ours(n);
 		if (asprintf(&full, "%s %s", name, place[i]) < 0)
 			fail("memory");
-		s->name = full;
+		s = add_ours(full, n);
 		s->off = (i * (pages - SMALL / PG) / 2) * PG;
 		/* sending a long one takes long: touch what is beside it instead */
 		if (count == MILLION)
@@ -616,11 +734,11 @@ static void add_ordinary(const char *backing)
 	struct fuse_daxdev_map map = {};
 	struct subject *s;
 
-	s = add_ours(rs_add_file(server, FUSE_ROOT_ID, "fuse"));
+	s = add_ours("fuse", add_node());
 	s->no_2m = s->page_cache = true;
 	if (!backing)
 		return;
-	s = add_ours(rs_add_file(server, FUSE_ROOT_ID, "fuse-passthrough"));
+	s = add_ours("fuse-passthrough", add_node());
 	s->node->open_flags = FOPEN_PASSTHROUGH;
 	s->node->size = 256 * MB;
 	s->no_2m = true;
@@ -662,6 +780,8 @@ static void new_mount(void)
 /* All files that do not fill the big device */
 static void add_files(const char *backing)
 {
+	char name[16];
+
 	add_extent("extent", SIZE)->profile = true;
 	add_striped("stripes-2", 2, HUGE, SIZE)->profile = true;
 	add_striped("stripes-4", 4, HUGE, SIZE);
@@ -670,6 +790,10 @@ static void add_files(const char *backing)
 	add_striped("stripes-4-of-4k", 4, PG, CALL_SIZE);
 	add_striped("stripes-4-of-12k", 4, 3 * PG, CALL_SIZE);
 	add_striped("stripes-4-of-3m", 4, 3 * MB, 12 * MB);
+	for (int i = 0; i < NPROCS; i++) {
+		snprintf(name, sizeof(name), "scale-%d", i);
+		add_extent_file(server, name, i, take(i, CALL_SIZE), CALL_SIZE);
+	}
 	if (profile)
 		return;
 	add_list("list-1000-equal", 0, 1000, true);
@@ -722,7 +846,7 @@ static void run(struct subject *s, const char *group)
 {
 	/* three subjects are one file */
 	bool again = s > subjects && s->node && s[-1].node == s->node;
-	bool list = s->node && strncmp(s->node->name, "list", 4) == 0;
+	bool list = !strncmp(s->name, "list", 4);
 
 	if (!strcmp(group, "profile")) {
 		if (s->profile) {
@@ -754,6 +878,12 @@ static void run(struct subject *s, const char *group)
 			map_rows(s, s->move ? 2 : RUNS);
 			take_turns(false);
 		}
+	} else if (!strcmp(group, "scale")) {
+		if (!strcmp(s->name, "extent") || !strcmp(s->name, "ext4"))
+			scale_rows(s);
+	} else if (!strcmp(group, "fio")) {
+		if (s->profile && !s->device)
+			fio_rows(s);
 	} else {
 		errno = EINVAL;
 		fail("%s", group);
