@@ -500,7 +500,8 @@ static void map_rows(struct subject *s, int runs)
 /* Several processes, and fio: rates, to be compared with each other only */
 
 #define NPROCS		4
-#define ROUNDS		40
+#define RATES		3	/* runs */
+#define ROUNDS		10
 
 static double seconds(void)
 {
@@ -556,16 +557,16 @@ static double fault_rate(const struct subject *s, int n, bool each)
 
 static void scale_rows(const struct subject *s)
 {
-	double run[RUNS];
+	double run[RATES];
 	char name[32];
 
 	for (int each = 0; each < 2; each++) {
 		for (int n = 1; n <= NPROCS; n *= 2) {
-			for (int i = 0; i < RUNS; i++)
+			for (int i = 0; i < RATES; i++)
 				run[i] = fault_rate(s, n, each);
 			snprintf(name, sizeof(name), "%s-%d",
 				 each ? "each" : "one", n);
-			row("scale", s->name, name, run, RUNS);
+			row("scale", s->name, name, run, RATES);
 		}
 	}
 }
@@ -575,7 +576,7 @@ static void fio_rows(const struct subject *s)
 	static const char *const engine[] = { "mmap", "psync" };
 	static const char *const rw[] = { "randread", "randwrite" };
 	char command[PATH_MAX + 256], name[32];
-	double run[3], reads, writes;
+	double run[RATES], reads, writes;
 	FILE *f;
 
 	for (int e = 0; e < 2; e++) {
@@ -583,7 +584,7 @@ static void fio_rows(const struct subject *s)
 			snprintf(command, sizeof(command),
 				 "fio --minimal --name=x --filename=%s --size=32m --bs=4k --thread --time_based --runtime=3 --ioengine=%s --rw=%s | cut -d';' -f8,49 | tr ';' ' '",
 				 s->path, engine[e], rw[w]);
-			for (int i = 0; i < 3; i++) {
+			for (int i = 0; i < RATES; i++) {
 				f = popen(command, "r");
 				if (!f || fscanf(f, "%lf %lf", &reads, &writes) != 2)
 					fail("%s", command);
@@ -591,7 +592,7 @@ static void fio_rows(const struct subject *s)
 				run[i] = w ? writes : reads;
 			}
 			snprintf(name, sizeof(name), "%s-%s", engine[e], rw[w]);
-			row("fio", s->name, name, run, 3);
+			row("fio", s->name, name, run, RATES);
 		}
 	}
 }
