@@ -10,10 +10,10 @@
  * here, on the devices that are bound to the fsdev driver and are overwritten;
  * the server is that of the kselftests.
  *
- * GROUP is fault, call, open, map, list: all of these if none is given; profile,
- * which runs the most important ones of fault and call for the QEMU plugin
- * count.c; or, on a machine with several processors and an ordinary clock, scale
- * and fio.
+ * GROUP is fault, call, open, map, list, fio: all of these if none is given;
+ * profile, which runs the most important ones of fault and call for the QEMU
+ * plugin count.c; or, on a machine with several processors and an ordinary clock,
+ * scale.
  *
  * Each line of output is a measure, separated by tabs: "bench", group, subject,
  * measure, then the figure of each run.
@@ -237,8 +237,9 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
 	if (room == MAP_FAILED || p == MAP_FAILED)
 		fail("mmap");
 
-	touch(p, step, 1, write);
 	settle();
+	/* the page table, and the file's time, which goes on with the ticks */
+	touch(p, step, 1, write);
 	ticks = nticks();
 	count = nfaults();
 	MARK_BEGIN();
@@ -497,7 +498,7 @@ static void map_rows(struct subject *s, int runs)
 	free(title);
 }
 
-/* Several processes, and fio: rates, to be compared with each other only */
+/* Several processes, and fio: rates */
 
 #define NPROCS		4
 #define RATES		3	/* runs */
@@ -582,7 +583,8 @@ static void fio_rows(const struct subject *s)
 	for (int e = 0; e < 2; e++) {
 		for (int w = 0; w < 2; w++) {
 			snprintf(command, sizeof(command),
-				 "fio --minimal --name=x --filename=%s --size=32m --bs=4k --thread --time_based --runtime=3 --ioengine=%s --rw=%s | cut -d';' -f8,49 | tr ';' ' '",
+				 "fio --minimal --name=x --filename=%s --size=32m --io_size=128m --bs=4k --thread"
+				 " --ioengine=%s --rw=%s | cut -d';' -f8,49 | tr ';' ' '",
 				 s->path, engine[e], rw[w]);
 			for (int i = 0; i < RATES; i++) {
 				f = popen(command, "r");
@@ -914,6 +916,7 @@ int main(int argc, char **argv)
 		groups[ngroups++] = "open";
 		groups[ngroups++] = "map";
 		groups[ngroups++] = "list";
+		groups[ngroups++] = "fio";
 	}
 	profile = !strcmp(groups[0], "profile");
 	if (profile)
