@@ -388,6 +388,24 @@ static void call_rows(const struct subject *s, size_t size)
 
 /* open(2), close(2), stat(2) */
 
+/* Open a file; *insns: what it took */
+static int timed_open(const struct subject *s, const char *what, double *insns)
+{
+	uint64_t t;
+	int fd;
+
+	MARK_BEGIN();
+	t = now();
+	fd = open(s->path, O_RDWR | O_CLOEXEC);
+	*insns = now() - t;
+	MARK_END();
+	if (fd < 0)
+		fail("%s", s->path);
+	if (profile)
+		printf("section\t%s\t%s\t1\n", s->name, what);
+	return fd;
+}
+
 static void open_rows(struct subject *s)
 {
 	double first[RUNS], later[RUNS], closed[RUNS], stats[RUNS], sync[RUNS];
@@ -407,18 +425,14 @@ static void open_rows(struct subject *s)
 		settle();
 		if (s->node)
 			before = server->count[FUSE_GET_FMAP];
-		t = now();
-		fd = open_subject(s);
-		first[i] = now() - t;
+		fd = timed_open(s, "open-first", &first[i]);
 		settle();
 		if (s->node)
 			asked += server->count[FUSE_GET_FMAP] - before;
 		close(fd);
 		settle();
 
-		t = now();
-		fd = open_subject(s);
-		later[i] = now() - t;
+		fd = timed_open(s, "open-later", &later[i]);
 		settle();
 		t = now();
 		close(fd);
@@ -797,12 +811,12 @@ static void add_files(const char *backing)
 		snprintf(name, sizeof(name), "scale-%d", i);
 		add_extent_file(server, name, i, take(i, CALL_SIZE), CALL_SIZE);
 	}
+	add_ordinary(backing);
 	if (profile)
 		return;
 	add_list("list-1000-equal", 0, 1000, true);
 	add_list("list-1000-unequal", 0, 1000, false);
 	add_list("list-1000000-equal", nstrip_devs, MILLION, true);
-	add_ordinary(backing);
 }
 
 static void set_paths(void)
@@ -856,6 +870,11 @@ static void run(struct subject *s, const char *group)
 			all_faults(s, "fault");
 			if (!s->no_calls)
 				call_rows(s, 4 * KB);
+		}
+		if (s->node && (s->profile || s->page_cache)) {
+			take_turns(true);
+			open_rows(s);
+			take_turns(false);
 		}
 	} else if (!strcmp(group, "fault")) {
 		if (!list)
