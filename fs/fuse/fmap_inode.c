@@ -478,6 +478,10 @@ static void fuse_fmap_ask_caps(struct inode *inode, struct file *file)
 	unsigned int seq;
 	ssize_t n;
 
+	/* It has said so, and has no attributes that could be set meanwhile */
+	if (READ_ONCE(fi->fmap_no_caps) && get_fuse_conn(inode)->no_getxattr)
+		return;
+
 	spin_lock(&fi->lock);
 	seq = fi->fmap_caps_seq;
 	spin_unlock(&fi->lock);
