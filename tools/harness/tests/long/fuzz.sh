@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# fs/fuse/fmap.c and the fuzzer: ten million runs, or as many as there is time
+# for.
+set -uo pipefail
+. "$(dirname "$0")/../../common.sh"
+. "$(dirname "$0")/../tap.sh"
+
+fmap() { make -s --no-print-directory -C "$TOP/tools/testing/fmap" OUT="$BUILD/fmap" "$@"; }
+
+check "the fuzzer is built" fmap "$BUILD/fmap/fmap_fuzz"
+check "10 million runs of the fuzzer, or what it does in 30 minutes, find nothing" fmap fuzz RUNS=10000000 LIMIT=1800
+sed -n 's/^Done /# /p' "$SCRATCH/output"
+plan
