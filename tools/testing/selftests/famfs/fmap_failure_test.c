@@ -20,7 +20,6 @@
 
 #include "fmap_test.h"
 
-#define CORRUPT		"/sys/kernel/debug/hwpoison/corrupt-pfn"
 #define TRACING		"/sys/kernel/tracing"
 #define CHUNK		(3 * PG)	/* of the striped file */
 #define STRIPED_LEN	(64 * CHUNK)
@@ -115,32 +114,6 @@ FIXTURE_TEARDOWN(failure)
 	for (int i = 0; i < 2; i++)
 		if (self->bad[i] && !bind_to(dax[i], "fsdev_dax", NULL))
 			bind_to(dax[i], NULL, "fsdev_dax");
-}
-
-/* The page frame of a page of a file, 0 if that can't be said */
-static uint64_t pfn_at(int fd, off_t pos)
-{
-	char *p = mmap(NULL, PG, PROT_READ | PROT_WRITE, MAP_SHARED, fd, pos);
-	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
-
-	if (p != MAP_FAILED) {
-		*(volatile char *)p;
-		if (pread(pagemap, &entry, sizeof(entry),
-			  (uintptr_t)p / PG * sizeof(entry)) != sizeof(entry))
-			entry = 0;
-		munmap(p, PG);
-	}
-	close(pagemap);
-	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
-}
-
-static int poison_pfn(uint64_t pfn)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%#llx", (unsigned long long)pfn);
-	return write_file(CORRUPT, text);
 }
 
 /* Say that the page of the file is bad; @dev is the place of its device */

@@ -429,6 +429,36 @@ static inline long minor_faults(void)
 	return ru.ru_minflt;
 }
 
+/* Memory that is bad, so to speak */
+
+#define CORRUPT	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+
+/* The page frame of a page of a file, 0 if that can't be said */
+static inline uint64_t pfn_at(int fd, off_t pos)
+{
+	char *p = mmap(NULL, PG, PROT_READ | PROT_WRITE, MAP_SHARED, fd, pos);
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (p != MAP_FAILED) {
+		*(volatile char *)p;
+		if (pread(pagemap, &entry, sizeof(entry),
+			  (uintptr_t)p / PG * sizeof(entry)) != sizeof(entry))
+			entry = 0;
+		munmap(p, PG);
+	}
+	close(pagemap);
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+static inline int poison_pfn(uint64_t pfn)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%#llx", (unsigned long long)pfn);
+	return write_file(CORRUPT, text);
+}
+
 /* The kernel log from now on */
 static inline int kmsg_open(void)
 {
