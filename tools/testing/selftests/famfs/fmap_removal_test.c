@@ -17,9 +17,12 @@
 #define STRIPED_LEN	(8 * MB)
 #define ALONE_LEN	(4 * MB)
 
+#define AUTOPROBE	"/sys/bus/dax/drivers_autoprobe"
+
 FIXTURE(removal) {
 	struct raw_server *s;
 	bool unbound;
+	char region[PATH_MAX];	/* that is disabled */
 	int fd;
 	char *p;		/* the striped file */
 };
@@ -65,6 +68,64 @@ FIXTURE_SETUP(removal)
 		self->p[i] = i / PG;
 }
 
+/* The region of CXL, or of NVDIMMs, that a device is in; "" if it is in none */
+static void find_region(const char *name, char *region)
+{
+	char path[PATH_MAX];
+	char *end;
+
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s", name);
+	if (!realpath(path, region))
+		*region = 0;
+	for (end = region + strlen(region); end > region; end--) {
+		if (*end != '/')
+			continue;
+		*end = 0;
+		if (strncmp(strrchr(region, '/') ?: "", "/region", 7))
+			continue;
+		snprintf(path, sizeof(path), "%s/driver/unbind", region);
+		if (!access(path, W_OK))
+			return;
+	}
+	*region = 0;
+}
+
+/* As "cxl disable-region" and "ndctl disable-region" do, and back */
+static int disable_region(FIXTURE_DATA(removal) *self)
+{
+	char driver[PATH_MAX], path[PATH_MAX];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/driver", self->region);
+	if (!realpath(path, driver))
+		return -errno;
+	snprintf(path, sizeof(path), "%s/unbind", driver);
+	ret = write_file(path, strrchr(self->region, '/') + 1);
+	/* where to bind it again */
+	snprintf(self->region + strlen(self->region) + 1,
+		 sizeof(self->region) - strlen(self->region) - 1, "%s/bind",
+		 driver);
+	return ret;
+}
+
+static int enable_region(FIXTURE_DATA(removal) *self)
+{
+	const char *bind = self->region + strlen(self->region) + 1;
+	char path[PATH_MAX];
+	int ret;
+
+	/* or the first driver that finds it takes the device */
+	write_file(AUTOPROBE, "0");
+	ret = write_file(bind, strrchr(self->region, '/') + 1);
+	self->region[0] = 0;
+	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s", dax[0]);
+	for (int i = 0; i < 2000 && access(path, F_OK); i++)
+		usleep(5000);
+	ret = ret ?: bind_to(dax[0], NULL, "fsdev_dax");
+	write_file(AUTOPROBE, "1");
+	return ret;
+}
+
 FIXTURE_TEARDOWN(removal)
 {
 	if (self->p != MAP_FAILED)
@@ -73,6 +134,8 @@ FIXTURE_TEARDOWN(removal)
 		close(self->fd);
 	if (self->s)
 		rs_free(self->s);
+	if (self->region[0])
+		enable_region(self);
 	if (self->unbound)
 		bind_to(dax[0], NULL, "fsdev_dax");
 }
@@ -147,6 +210,29 @@ TEST_F(removal, and_a_return_serve_files_that_are_opened_anew)
 	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
 	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
 	EXPECT_EQ(1, self->s->count[FUSE_GET_DAXDEV]);
+	close(fd);
+}
+
+/* The device goes from below: its driver is not what was asked to let go */
+TEST_F(removal, with_the_region_that_it_is_in_is_no_other)
+{
+	char path[64];
+	int fd;
+
+	find_region(dax[0], self->region);
+	if (!self->region[0])
+		SKIP(return, "%s is in no region", dax[0]);
+	ASSERT_EQ(0, disable_region(self));
+	snprintf(path, sizeof(path), "/dev/%s", dax[0]);
+	EXPECT_EQ(-1, access(path, F_OK));
+	expect_the_rest_works(_metadata, self);
+
+	ASSERT_EQ(0, enable_region(self));
+	EXPECT_EQ(SIGBUS, signal_of(self->p + on_dev(0), false));
+	fd = open_in(self->s, "on0", O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
+	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
 	close(fd);
 }
 
