@@ -93,7 +93,7 @@ static void find_region(const char *name, char *region)
 /* As "cxl disable-region" and "ndctl disable-region" do, and back */
 static int disable_region(FIXTURE_DATA(removal) *self)
 {
-	char driver[PATH_MAX], path[PATH_MAX];
+	char driver[PATH_MAX], path[PATH_MAX + 16];
 	int ret;
 
 	snprintf(path, sizeof(path), "%s/driver", self->region);
