@@ -115,26 +115,46 @@ static void fuse_daxdev_visit(struct fuse_daxdev *dev,
 	iput(last);
 }
 
-/*
- * Take all pages out of the file's mappings, and wait until nobody has one
- * pinned. What is on devices that still work is faulted in again.
- */
-static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
+/* Unmap a range of the file, and wait until nobody has a page of it pinned */
+static void fuse_fmap_unmap_range(struct fuse_fmap_use *use, loff_t start,
+				  loff_t last)
 {
 	struct inode *inode = use->map->inode;
 	struct address_space *mapping = inode->i_mapping;
 	struct page *page;
 
+	while ((page = dax_layout_busy_page_range(mapping, start, last))) {
+		if (wait_var_event_timeout(page, dax_page_is_idle(page),
+					   FUSE_FMAP_PIN_WAIT))
+			continue;
+		pr_warn("connection %u: the removal of DAX device %s waits for pinned pages of node %llu\n",
+			use->dev->fc->dev, use->dev->name, get_node_id(inode));
+		wait_var_event(page, dax_page_is_idle(page));
+	}
+	dax_delete_mapping_range(mapping, start, last);
+}
+
+/*
+ * Take the device's pages out of the file's mappings. What is on devices that
+ * still work stays, and nobody has to wait for what is pinned there.
+ */
+static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
+{
+	struct inode *inode = use->map->inode;
+	struct address_space *mapping = inode->i_mapping;
+	struct fuse_fmap_range range;
+	unsigned long index = 0;
+	loff_t pos, last;
+
 	filemap_invalidate_lock(mapping);
-	if (!mapping_empty(mapping)) {
-		page = dax_layout_busy_page(mapping);
-		if (page && !wait_var_event_timeout(page,
-						    dax_page_is_idle(page),
-						    FUSE_FMAP_PIN_WAIT))
-			pr_warn("connection %u: the removal of DAX device %s waits for pinned pages of node %llu\n",
-				use->dev->fc->dev, use->dev->name,
-				get_node_id(inode));
-		dax_break_layout_final(inode);
+	while (xa_find(&mapping->i_pages, &index, ULONG_MAX, XA_PRESENT)) {
+		pos = (loff_t)index << PAGE_SHIFT;
+		fuse_fmap_resolve(use->map, pos, &range);
+		last = pos + range.len - 1;
+		if (range.dev == use->dev)
+			fuse_fmap_unmap_range(use, pos, last);
+		index = (last >> PAGE_SHIFT) + 1;
+		cond_resched();
 	}
 	filemap_invalidate_unlock(mapping);
 

@@ -10,6 +10,7 @@
  * Needs root, /dev/fuse and two DAX devices bound to the fsdev driver.
  */
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "fmap_test.h"
 
@@ -118,10 +119,13 @@ static int enable_region(FIXTURE_DATA(removal) *self)
 	write_file(AUTOPROBE, "0");
 	ret = write_file(bind, strrchr(self->region, '/') + 1);
 	self->region[0] = 0;
-	snprintf(path, sizeof(path), "/sys/bus/dax/devices/%s", dax[0]);
-	for (int i = 0; i < 2000 && access(path, F_OK); i++)
+	/* It appears some time later, and before drivers can have it */
+	snprintf(path, sizeof(path), "/sys/bus/dax/drivers/fsdev_dax/%s",
+		 dax[0]);
+	for (int i = 0; !ret && access(path, F_OK); i++) {
 		usleep(5000);
-	ret = ret ?: bind_to(dax[0], NULL, "fsdev_dax");
+		ret = i < 2000 ? bind_to(dax[0], NULL, "fsdev_dax") : -ETIMEDOUT;
+	}
 	write_file(AUTOPROBE, "1");
 	return ret;
 }
@@ -376,7 +380,7 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 	if (!pin_to(1))
 		SKIP(return, "two processors needed");
 	ASSERT_TRUE(pin_to(0));
-	ASSERT_TRUE(is_mapped(self->p + on_dev(1)));
+	ASSERT_TRUE(is_mapped(self->p + on_dev(0) + 2 * CHUNK));
 	for (int i = 0; i < NFAULTERS; i++) {
 		f[i].page = self->p + on_dev(0) + i * PG;
 		f[i].last = &last;
@@ -388,9 +392,9 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 	while (!h.begun)
 		usleep(1000);
 	last = true;
-	/* till it has unmapped the file without having waited */
+	/* till it has unmapped, without having waited, what no thread touches */
 	for (int i = 0; i < HOG_SECONDS * 100; i++) {
-		if (!is_mapped(self->p + on_dev(1)))
+		if (!is_mapped(self->p + on_dev(0) + 2 * CHUNK))
 			break;
 		usleep(10000);
 	}
@@ -411,6 +415,46 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 		return;
 	}
 	EXPECT_EQ(NULL, ret);
+	expect_the_rest_works(_metadata, self);
+}
+
+/* Takes the page out of the pipe if the removal seems to wait for it */
+struct pinned {
+	pthread_t thread;
+	sem_t removed;
+	int pipefd[2];
+	bool in_the_way;
+};
+
+static void *unpin(void *arg)
+{
+	struct pinned *pin = arg;
+	struct timespec limit;
+
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 20;
+	pin->in_the_way = sem_timedwait(&pin->removed, &limit);
+	close(pin->pipefd[0]);
+	close(pin->pipefd[1]);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(removal, waits_for_no_page_on_another_device, 60)
+{
+	struct iovec iov = { .iov_base = self->p + on_dev(1), .iov_len = PG };
+	struct pinned pin = {};
+
+	ASSERT_EQ(0, sem_init(&pin.removed, 0, 0));
+	ASSERT_EQ(0, pipe(pin.pipefd));
+	ASSERT_EQ((ssize_t)PG, vmsplice(pin.pipefd[1], &iov, 1, 0));
+	ASSERT_EQ(0, pthread_create(&pin.thread, NULL, unpin, &pin));
+	EXPECT_EQ(0, unbind_0(self));
+	sem_post(&pin.removed);
+	pthread_join(pin.thread, NULL);
+	sem_destroy(&pin.removed);
+	EXPECT_FALSE(pin.in_the_way);
+	EXPECT_FALSE(is_mapped(self->p + on_dev(0) + 2 * CHUNK));
+	EXPECT_TRUE(is_mapped(self->p + on_dev(1)));
 	expect_the_rest_works(_metadata, self);
 }
 
