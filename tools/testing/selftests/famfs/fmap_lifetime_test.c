@@ -564,16 +564,25 @@ TEST_F_TIMEOUT(server, ends_when_all_is_closed_and_the_devices_are_free, 10)
 
 TEST_F_TIMEOUT(server, ends_and_a_killed_process_frees_the_devices, 15)
 {
+	int pipefd[2];
 	pid_t pid;
+	char c;
 
+	ASSERT_EQ(0, pipe(pipefd));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
+		/* who waits for an answer must not keep the connection alive */
 		close(self->s->fd);
+		close(pipefd[0]);
+		close(pipefd[1]);
 		for (;;)
 			pause();
 	}
-	/* the child alone has them now */
+	close(pipefd[1]);
+	EXPECT_EQ(0, read(pipefd[0], &c, 1));
+	close(pipefd[0]);
+	/* the child alone has the files now */
 	unmap(self);
 	close_files(self);
 	EXPECT_EQ(0, variant->end(self->s, self->conn));
@@ -788,6 +797,23 @@ TEST_F_TIMEOUT(request, ends_with_the_process_that_waits, 15)
 	EXPECT_EQ(2, MAPS_ASKED_FOR());
 	EXPECT_EQ(0, rs_unmount(self->s));
 	EXPECT_EQ(0, claim());
+}
+
+/* Who opens the file has nothing that it could close, nor reason to wait */
+TEST_F_TIMEOUT(request, that_fails_is_not_followed_by_waiting_for_RELEASE, 15)
+{
+	pid_t pid = opener(self->s, "f");
+	bool device = hang->opcode == FUSE_GET_DAXDEV;
+	uint64_t unique;
+
+	ASSERT_LE(0, pid);
+	ASSERT_TRUE(wait_until(&hang->count, 1));
+	unique = hang->unique;
+	hang->opcode = FUSE_RELEASE;
+	ASSERT_EQ(0, rs_reply(self->s, unique, -EPERM, NULL, 0));
+	EXPECT_EQ((device ? ENODEV : EPERM) << 8, wait_soon(pid));
+	EXPECT_TRUE(wait_until(&hang->count, 2));
+	EXPECT_EQ(0, rs_reply(self->s, hang->unique, 0, NULL, 0));
 }
 
 TEST_F_TIMEOUT(request, does_not_hold_a_second_opener_that_is_killed, 15)
