@@ -7,4 +7,4 @@ set -euo pipefail
 . "$(dirname "$0")/../common.sh"
 
 "$HARNESS/examples"
-exec "$HARNESS/vm" --name fio-failures --memory cxl:2x256M,nvdimm:2x256M --timeout 300 -- /harness/fio-failures
+exec "$HARNESS/vm" --name "fio-failures-${KERNEL:-default}" --memory cxl:2x256M,nvdimm:2x256M --timeout 900 -- /harness/fio-failures
