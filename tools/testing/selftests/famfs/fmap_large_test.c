@@ -22,6 +22,9 @@
 #define MAX_DEVS	256
 #define PIECES		16		/* of one device that is divided */
 #define STAMP		64UL		/* bytes at each end of a page */
+/* Seconds for a test: an emulated machine with a debug kernel needs them */
+#define LONG		600
+
 #define BUS		"/sys/bus/dax/"
 #define CGROUP		"/sys/fs/cgroup"
 
@@ -390,7 +393,7 @@ static uint64_t time_of_fault(int fd, off_t pos)
 	return best;
 }
 
-TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, 110)
+TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
 {
 	uint32_t *page = self->page, *start = self->start, count = self->count;
 	uint64_t seed = 100 + variant->layout, t, first, last;
@@ -632,7 +635,7 @@ static int name_devs(struct raw_server *s, const struct fuse_in_header *ih,
 	return -ENODEV;
 }
 
-TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, 60)
+TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, LONG)
 {
 	struct raw_server *s = self->s;
 	uint64_t chunk = 64 * KB, rows = 3, size = ndevs * rows * chunk - 1000;
@@ -741,7 +744,7 @@ static int make_two_ranges(int *beside)
 	return ret || *beside < 0 ? -1 : dev_by_name(name[0]);
 }
 
-TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, 60)
+TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, LONG)
 {
 	struct raw_server *s = self->s;
 	uint64_t size, edge, from;
@@ -933,7 +936,7 @@ FIXTURE_TEARDOWN(files)
 	remove_cgroup();
 }
 
-TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, 110)
+TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 {
 	uint32_t sample[SAMPLES], page[SAMPLES];
 	struct raw_server *s = self->s;
@@ -1045,7 +1048,7 @@ FIXTURE_TEARDOWN(openers)
 	rs_free(self->s);
 }
 
-TEST_F(openers, of_one_file_fetch_its_map_once)
+TEST_F_TIMEOUT(openers, of_one_file_fetch_its_map_once, LONG)
 {
 	struct rs_node *f = rs_add_file(self->s, FUSE_ROOT_ID, "f");
 	pthread_t thread[FIRST_OPENERS];
