@@ -81,9 +81,10 @@ static void fuse_dax_tell(struct fuse_mount *fm, struct inode *inode,
 
 /*
  * Call @visit for each map that uses the device, until it returns true. Inodes
- * that are being evicted can't be had, and are left out. An inode must not be
- * grabbed once unmounting has begun: the caller holds killsb and has seen that
- * there is a mount.
+ * that are being evicted can't be had, and are left out, as are those that have
+ * not got their map yet: it may be freed again. An inode must not be grabbed
+ * once unmounting has begun: the caller holds killsb and has seen that there is
+ * a mount.
  */
 static void fuse_daxdev_visit(struct fuse_daxdev *dev,
 			      bool (*visit)(struct fuse_fmap_use *use,
@@ -97,6 +98,8 @@ static void fuse_daxdev_visit(struct fuse_daxdev *dev,
 
 	spin_lock(&dev->uses_lock);
 	list_for_each_entry(use, &dev->uses, entry) {
+		if (fuse_inode_fmap(use->map->inode) != use->map)
+			continue;
 		inode = igrab(use->map->inode);
 		if (!inode)
 			continue;
@@ -115,7 +118,11 @@ static void fuse_daxdev_visit(struct fuse_daxdev *dev,
 	iput(last);
 }
 
-/* Unmap a range of the file, and wait until nobody has a page of it pinned */
+/*
+ * Unmap a range of the file, and wait until nobody has a page of it pinned. The
+ * lock is not held meanwhile, since who has pinned a page may fault on another
+ * one before it lets go. No page of the device comes back: it is dead.
+ */
 static void fuse_fmap_unmap_range(struct fuse_fmap_use *use, loff_t start,
 				  loff_t last)
 {
@@ -124,12 +131,15 @@ static void fuse_fmap_unmap_range(struct fuse_fmap_use *use, loff_t start,
 	struct page *page;
 
 	while ((page = dax_layout_busy_page_range(mapping, start, last))) {
-		if (wait_var_event_timeout(page, dax_page_is_idle(page),
-					   FUSE_FMAP_PIN_WAIT))
-			continue;
-		pr_warn("connection %u: the removal of DAX device %s waits for pinned pages of node %llu\n",
-			use->dev->fc->dev, use->dev->name, get_node_id(inode));
-		wait_var_event(page, dax_page_is_idle(page));
+		filemap_invalidate_unlock(mapping);
+		if (!wait_var_event_timeout(page, dax_page_is_idle(page),
+					    FUSE_FMAP_PIN_WAIT)) {
+			pr_warn("connection %u: the removal of DAX device %s waits for pinned pages of node %llu\n",
+				use->dev->fc->dev, use->dev->name,
+				get_node_id(inode));
+			wait_var_event(page, dax_page_is_idle(page));
+		}
+		filemap_invalidate_lock(mapping);
 	}
 	dax_delete_mapping_range(mapping, start, last);
 }

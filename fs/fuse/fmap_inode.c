@@ -8,6 +8,7 @@
 #include "fmap_i.h"
 #include "fmap_trace.h"
 
+#include <linux/dcache.h>
 #include <linux/pagemap.h>
 #include <linux/ratelimit.h>
 #include <linux/sizes.h>
@@ -266,11 +267,20 @@ static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 
 	filemap_invalidate_unlock(inode->i_mapping);
 
-	if (!err) {
-		fuse_fmap_account(fc, map, 1);
-		trace_fuse_fmap_attach(inode, map);
-	}
-	return err;
+	if (err)
+		return err;
+
+	fuse_fmap_account(fc, map, 1);
+	trace_fuse_fmap_attach(inode, map);
+
+	/*
+	 * A removal marks the maps before it looks for inodes that have them, so
+	 * either it has found this one or is found here.
+	 */
+	smp_mb();
+	if (READ_ONCE(map->degraded))
+		d_mark_dontcache(inode);
+	return 0;
 }
 
 /* Memory for a map with its uses, which are filled in */

@@ -418,12 +418,12 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 	expect_the_rest_works(_metadata, self);
 }
 
-/* Takes the page out of the pipe if the removal seems to wait for it */
+/* A page in a pipe. It is taken out of it in the end, or after 20 s */
 struct pinned {
 	pthread_t thread;
-	sem_t removed;
+	sem_t end;
 	int pipefd[2];
-	bool in_the_way;
+	bool in_the_way;	/* nothing went on for 20 s */
 };
 
 static void *unpin(void *arg)
@@ -433,28 +433,64 @@ static void *unpin(void *arg)
 
 	clock_gettime(CLOCK_REALTIME, &limit);
 	limit.tv_sec += 20;
-	pin->in_the_way = sem_timedwait(&pin->removed, &limit);
+	pin->in_the_way = sem_timedwait(&pin->end, &limit);
 	close(pin->pipefd[0]);
 	close(pin->pipefd[1]);
 	return NULL;
 }
 
+static void begin_pin(struct __test_metadata *_metadata, struct pinned *pin,
+		      char *page)
+{
+	struct iovec iov = { .iov_base = page, .iov_len = PG };
+
+	ASSERT_EQ(0, sem_init(&pin->end, 0, 0));
+	ASSERT_EQ(0, pipe(pin->pipefd));
+	ASSERT_EQ((ssize_t)PG, vmsplice(pin->pipefd[1], &iov, 1, 0));
+	ASSERT_EQ(0, pthread_create(&pin->thread, NULL, unpin, pin));
+}
+
+static void end_pin(struct __test_metadata *_metadata, struct pinned *pin)
+{
+	sem_post(&pin->end);
+	pthread_join(pin->thread, NULL);
+	sem_destroy(&pin->end);
+	EXPECT_FALSE(pin->in_the_way);
+}
+
 TEST_F_TIMEOUT(removal, waits_for_no_page_on_another_device, 60)
 {
-	struct iovec iov = { .iov_base = self->p + on_dev(1), .iov_len = PG };
 	struct pinned pin = {};
 
-	ASSERT_EQ(0, sem_init(&pin.removed, 0, 0));
-	ASSERT_EQ(0, pipe(pin.pipefd));
-	ASSERT_EQ((ssize_t)PG, vmsplice(pin.pipefd[1], &iov, 1, 0));
-	ASSERT_EQ(0, pthread_create(&pin.thread, NULL, unpin, &pin));
+	begin_pin(_metadata, &pin, self->p + on_dev(1));
 	EXPECT_EQ(0, unbind_0(self));
-	sem_post(&pin.removed);
-	pthread_join(pin.thread, NULL);
-	sem_destroy(&pin.removed);
-	EXPECT_FALSE(pin.in_the_way);
+	end_pin(_metadata, &pin);
 	EXPECT_FALSE(is_mapped(self->p + on_dev(0) + 2 * CHUNK));
 	EXPECT_TRUE(is_mapped(self->p + on_dev(1)));
+	expect_the_rest_works(_metadata, self);
+}
+
+/* Who has pinned a page may be about to fault on the next one */
+TEST_F_TIMEOUT(removal, does_not_hold_up_faults_while_it_waits_for_a_page, 60)
+{
+	struct hog h = { .self = self, .begun = true };
+	struct pinned pin = {};
+	pthread_t unbinder;
+	void *ret;
+
+	begin_pin(_metadata, &pin, self->p + on_dev(0));
+	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind, &h));
+	for (int i = 0; i < 1000 && is_mapped(self->p + on_dev(0)); i++)
+		usleep(5000);
+	EXPECT_FALSE(is_mapped(self->p + on_dev(0)));
+	usleep(100000);
+	EXPECT_EQ(EBUSY, pthread_tryjoin_np(unbinder, &ret));
+	EXPECT_EQ(SIGBUS, signal_of(self->p + on_dev(0), false));
+	EXPECT_EQ(0, madvise(self->p + on_dev(1), PG, MADV_DONTNEED));
+	EXPECT_EQ(0, signal_of(self->p + on_dev(1), true));
+	end_pin(_metadata, &pin);
+	pthread_join(unbinder, &ret);
+	EXPECT_EQ(NULL, ret);
 	expect_the_rest_works(_metadata, self);
 }
 
