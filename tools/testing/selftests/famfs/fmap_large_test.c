@@ -903,6 +903,9 @@ static void *open_some(void *arg)
 	return NULL;
 }
 
+/* It takes ten times the time, and more memory for what it adds to each object */
+static bool debug_kernel;
+
 FIXTURE(files) {
 	struct raw_server *s;
 	int *fd;
@@ -919,7 +922,8 @@ FIXTURE_SETUP(files)
 		SKIP(return, "%s", why);
 	random_state = 88172645463325252UL;
 	find_devs();
-	nfiles = from_env("FMAP_LARGE_FILES", 100000);
+	debug_kernel = !access("/sys/kernel/debug/kmemleak", F_OK);
+	nfiles = from_env("FMAP_LARGE_FILES", debug_kernel ? 10000 : 100000);
 	if (npages < nfiles)
 		SKIP(return, "%lu pages in DAX devices, not %u", npages,
 		     nfiles);
@@ -987,7 +991,8 @@ TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 	EXPECT_EQ(nfiles, s->count[FUSE_GET_FMAP]);
 	EXPECT_EQ(0, s->count[FUSE_LOOKUP]);
 	/* Inode, dentry, open file and map */
-	EXPECT_GT(4096L * nfiles, allocated() - before);
+	if (!debug_kernel)
+		EXPECT_GT(4096L * nfiles, allocated() - before);
 
 	for (int i = 0; i < SAMPLES; i++)
 		EXPECT_TRUE(is_stamped(self->fd[sample[i]], page[i], 200));
@@ -1001,8 +1006,9 @@ TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 	ASSERT_EQ(0, umount2(s->mnt, 0));
 	ksft_print_msg("closed and unmounted in %lu ms\n",
 		       (now() - t) / 1000000);
-	EXPECT_GT(before + 10 * (int64_t)MB,
-		  allocated_at_most(before + 10 * (int64_t)MB));
+	if (!debug_kernel)
+		EXPECT_GT(before + 10 * (int64_t)MB,
+			  allocated_at_most(before + 10 * (int64_t)MB));
 }
 
 /* Many first openers */
