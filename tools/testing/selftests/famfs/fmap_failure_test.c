@@ -632,7 +632,7 @@ static void *fault_bad(void *arg)
 	return NULL;
 }
 
-TEST_F(failure, in_a_storm_leaves_the_rest_alone)
+TEST_F_TIMEOUT(failure, in_a_storm_leaves_the_rest_alone, 120)
 {
 	void *(*const work[])(void *) = { read_good, read_bad, fault_bad };
 	struct user u[3] = {};
