@@ -11,6 +11,7 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/utsname.h>
 
 #include "fmap_test.h"
 
@@ -292,20 +293,24 @@ TEST_F(removal, while_a_map_arrives_fails_the_open)
 
 /*
  * Faults that are in the middle of what they do when the device goes away.
- * Sixteen threads share a processor, so that nearly all of them are stopped
- * somewhere, and then one takes it that lets none of them go on.
+ * Many threads share a processor, so that nearly all of them are stopped
+ * somewhere, and then one takes it that lets none of them go on. Each has a chunk
+ * of its own, and MADV_RANDOM makes it a fault for each page, so that some are
+ * stopped where they hold up the removal, whatever it is that they do there.
  */
-#define NFAULTERS	16
-#define HOG_SECONDS	4
+#define NFAULTERS	(STRIPED_LEN / CHUNK / 2 - 1)
+#define HOG_SECONDS	2
 
 struct faulter {
 	pthread_t thread;
-	char *page;
+	pthread_barrier_t *begin;
+	char *chunk;
 	volatile bool *last;
 };
 
 struct hog {
 	pthread_t thread;
+	sem_t begin;
 	volatile bool begun;
 	volatile bool end;
 	FIXTURE_DATA(removal) *self;
@@ -326,10 +331,11 @@ static void *faulter(void *arg)
 	struct faulter *f = arg;
 
 	pin_to(1);
+	pthread_barrier_wait(f->begin);
 	sched_setscheduler(0, SCHED_IDLE, &param);
 	while (!*f->last) {
-		madvise(f->page, PG, MADV_DONTNEED);
-		madvise(f->page, PG, MADV_POPULATE_WRITE);
+		madvise(f->chunk, CHUNK, MADV_DONTNEED);
+		madvise(f->chunk, CHUNK, MADV_POPULATE_WRITE);
 	}
 	return NULL;
 }
@@ -341,13 +347,13 @@ static void *hog(void *arg)
 
 	pin_to(1);
 	setpriority(PRIO_PROCESS, 0, -20);
+	sem_wait(&h->begin);
 	h->begun = true;
 	while (!h->end)
 		;
 	return NULL;
 }
 
-/* There before the hog is: who makes a thread waits for those that fault */
 static void *unbind(void *arg)
 {
 	struct hog *h = arg;
@@ -369,10 +375,13 @@ static bool is_mapped(const void *p)
 
 TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 {
+	char *untouched = self->p + on_dev(0);
 	struct faulter f[NFAULTERS];
 	volatile bool last = false;
 	struct timespec limit;
 	struct hog h = { .self = self };
+	pthread_barrier_t begin;
+	struct utsname kernel;
 	pthread_t unbinder;
 	void *ret;
 	char *p;
@@ -380,28 +389,41 @@ TEST_F_TIMEOUT(removal, waits_for_faults_that_have_begun, 60)
 	if (!pin_to(1))
 		SKIP(return, "two processors needed");
 	ASSERT_TRUE(pin_to(0));
-	ASSERT_TRUE(is_mapped(self->p + on_dev(0) + 2 * CHUNK));
-	for (int i = 0; i < NFAULTERS; i++) {
-		f[i].page = self->p + on_dev(0) + i * PG;
+	ASSERT_EQ(0, uname(&kernel));
+	if (!strstr(kernel.version, " PREEMPT "))
+		SKIP(return, "no kernel that stops a fault for another thread");
+	ASSERT_EQ(0, madvise(self->p, STRIPED_LEN, MADV_RANDOM));
+	ASSERT_TRUE(is_mapped(untouched));
+	/*
+	 * All threads are there before the first one faults: to make another one,
+	 * whose stack is to be mapped, means to wait until no fault is under way.
+	 */
+	ASSERT_EQ(0, pthread_barrier_init(&begin, NULL, NFAULTERS + 1));
+	ASSERT_EQ(0, sem_init(&h.begin, 0, 0));
+	ASSERT_EQ(0, pthread_create(&h.thread, NULL, hog, &h));
+	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind, &h));
+	for (unsigned int i = 0; i < NFAULTERS; i++) {
+		f[i].chunk = untouched + (i + 1) * 2 * CHUNK;
 		f[i].last = &last;
+		f[i].begin = &begin;
 		ASSERT_EQ(0, pthread_create(&f[i].thread, NULL, faulter, &f[i]));
 	}
-	ASSERT_EQ(0, pthread_create(&unbinder, NULL, unbind, &h));
-	usleep(500000);
-	ASSERT_EQ(0, pthread_create(&h.thread, NULL, hog, &h));
+	pthread_barrier_wait(&begin);
+	/* a few ticks for each */
+	usleep(NFAULTERS * 10000);
+	sem_post(&h.begin);
 	while (!h.begun)
 		usleep(1000);
 	last = true;
-	/* till it has unmapped, without having waited, what no thread touches */
-	for (int i = 0; i < HOG_SECONDS * 100; i++) {
-		if (!is_mapped(self->p + on_dev(0) + 2 * CHUNK))
-			break;
-		usleep(10000);
-	}
+	/* what is first in the file goes first, but not yet */
+	sleep(HOG_SECONDS);
+	EXPECT_TRUE(is_mapped(untouched));
 	h.end = true;
 	pthread_join(h.thread, NULL);
-	for (int i = 0; i < NFAULTERS; i++)
+	sem_destroy(&h.begin);
+	for (unsigned int i = 0; i < NFAULTERS; i++)
 		pthread_join(f[i].thread, NULL);
+	pthread_barrier_destroy(&begin);
 
 	/* a page that was mapped after all would be waited for till munmap() */
 	clock_gettime(CLOCK_REALTIME, &limit);
