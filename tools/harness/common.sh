@@ -79,3 +79,31 @@ lock()
 	fi
 	export HARNESS_LOCK="${HARNESS_LOCK:-}<$1>"
 }
+
+# Whether something may still begin: HARNESS_UNTIL, in seconds since the epoch,
+# is set if there is a time when nothing more may.
+time_left() { ((EPOCHSECONDS < ${HARNESS_UNTIL:-EPOCHSECONDS + 1})); }
+
+# not_run NAME...: tests that there was no time for, as TAP
+not_run() { (($# == 0)) || printf '# group: %s\n1..0 # SKIP no time left\n# exit: 0\n' "$@"; }
+
+# beside LOG ONE OTHER: two functions at the same time. What ONE prints goes to
+# LOG, and is shown when both have ended.
+beside()
+{
+	local log=$1 one=$2 other=$3 pid
+	# in a process group of its own, so that an interrupt reaches all of it
+	set -m
+	"$one" >"$log" &
+	pid=$!
+	set +m
+	trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
+	"$other"
+	while kill -0 "$pid" 2>/dev/null; do
+		say "waiting for ${one//_/ }: $(grep -c '^ok ' "$log" || true) passed"
+		sleep 15
+	done
+	wait "$pid" || printf '# group: %s\n# exit: 1\n' "${one//_/ }" >>"$log"
+	trap - INT TERM HUP
+	cat "$log"
+}

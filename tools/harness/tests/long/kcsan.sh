@@ -10,7 +10,7 @@ set -uo pipefail
 . "$(dirname "$0")/../tap.sh"
 
 export KERNEL=kcsan
-programs=(fmap_basic_test fmap_lifetime_test fmap_removal_test fmap_uring_test)
+programs=(fmap_basic_test fmap_lifetime_test fmap_random_test fmap_removal_test fmap_uring_test)
 memory=cxl:2x256M,nvdimm:2x256M
 limit=300 # seconds a program
 
