@@ -13,6 +13,8 @@ export KERNEL=kcsan
 programs=(fmap_basic_test fmap_lifetime_test fmap_random_test fmap_removal_test fmap_uring_test)
 memory=cxl:2x256M,nvdimm:2x256M
 limit=300 # seconds a program
+# Two have to be at the same place at the same time: in ten seconds they often are not.
+export FMAP_RANDOM_SECONDS=${FMAP_RANDOM_SECONDS:-100}
 
 # The functions of our files, as reports name them
 our_functions()
