@@ -87,6 +87,16 @@ time_left() { ((EPOCHSECONDS < ${HARNESS_UNTIL:-EPOCHSECONDS + 1})); }
 # not_run NAME...: tests that there was no time for, as TAP
 not_run() { (($# == 0)) || printf '# group: %s\n1..0 # SKIP no time left\n# exit: 0\n' "$@"; }
 
+# host_test SECONDS SCRIPT: a test on this machine, as a group of TAP
+host_test()
+{
+	local begin=$SECONDS status=0
+	echo "# group: $(basename "$2" .sh)"
+	timeout "$1" "$2" || status=$?
+	echo "# seconds: $((SECONDS - begin))"
+	echo "# exit: $status"
+}
+
 # beside LOG ONE OTHER: two functions at the same time. What ONE prints goes to
 # LOG, and is shown when both have ended.
 beside()
