@@ -421,11 +421,14 @@ static void divide_spans(struct round *r)
 			uint64_t most = longest[random_below(COUNT(longest))];
 			struct cell *c = &r->cell[r->ncells];
 
+			/* a small file has enough for all workers, too */
+			if (r->ncells < WORKERS && most > r->size / WORKERS)
+				most = r->size / WORKERS;
 			c->pos = pos;
 			c->len = 1 + random_below(most);
 			if (c->len > left)
 				c->len = left;
-			/* each one has a cell if there are enough of them */
+			/* each worker has one */
 			c->owner = r->ncells++ < WORKERS ? r->ncells - 1 :
 				   random_below(WORKERS);
 			pos += c->len;
