@@ -38,8 +38,10 @@ static inline void terminated(int sig)
 
 	for (f = __fixture_list; f && getpid() == harness; f = f->next)
 		for (t = f->tests; t; t = t->next)
-			if (t->results && t->pid > 0)
+			if (t->results && t->pid > 0) {
 				kill(-t->pid, SIGKILL);
+				rs_abort_connections(t->pid);
+			}
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
@@ -52,7 +54,10 @@ static inline void terminated(int sig)
 		if (geteuid())						\
 			ksft_exit_skip("root is needed\n");		\
 		harness = getpid();					\
+		if (rs_note_connections())				\
+			ksft_exit_fail_perror("rs_note_connections");	\
 		signal(SIGTERM, terminated);				\
+		signal(SIGINT, terminated);				\
 		return test_harness_run(argc, argv);			\
 	}
 

@@ -783,6 +783,59 @@ static void *serve(void *arg)
 
 /* Mounting */
 
+#define MOST_NOTED	256	/* connections; older ones are forgotten */
+
+static struct {
+	uint32_t n;
+	struct {
+		pid_t group;
+		unsigned int number;
+	} of[MOST_NOTED];
+} *connections;
+
+int rs_note_connections(void)
+{
+	connections = mmap(NULL, sizeof(*connections), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (connections != MAP_FAILED)
+		return 0;
+	connections = NULL;
+	return -errno;
+}
+
+void rs_abort_connections(pid_t group)
+{
+	char path[64];
+	int fd;
+
+	for (int i = 0; connections && i < MOST_NOTED; i++) {
+		if (connections->of[i].group != group)
+			continue;
+		snprintf(path, sizeof(path),
+			 "/sys/fs/fuse/connections/%u/abort",
+			 connections->of[i].number);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;	/* unmounted */
+		while (write(fd, "1", 1) < 0 && errno == EINTR)
+			;
+		close(fd);
+	}
+}
+
+static void note_connection(const char *mnt)
+{
+	struct statx stx;
+	uint32_t i;
+
+	/* the server does not answer yet */
+	if (!connections || statx(AT_FDCWD, mnt, AT_STATX_DONT_SYNC, 0, &stx))
+		return;
+	i = __atomic_fetch_add(&connections->n, 1, __ATOMIC_RELAXED);
+	connections->of[i % MOST_NOTED].number = stx.stx_dev_minor;
+	connections->of[i % MOST_NOTED].group = getpgrp();
+}
+
 static void server_process(struct raw_server *s)
 {
 	pthread_t thread;
@@ -823,6 +876,7 @@ int rs_start(struct raw_server *s, const char *mnt)
 		 s->default_permissions ? ",default_permissions" : "");
 	if (mount("raw_server", s->mnt, "fuse", MS_NOSUID | MS_NODEV, opts))
 		return -errno;
+	note_connection(s->mnt);
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0) {

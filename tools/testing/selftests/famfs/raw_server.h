@@ -176,6 +176,16 @@ void rs_kill(struct raw_server *s);
 /* Everything must go, whatever state it is in; @s is freed */
 void rs_free(struct raw_server *s);
 
+/*
+ * For whoever runs servers and their users in process groups, and has to end
+ * them. A process that has /dev/fuse open and dies waits for a server to hear
+ * that its files are closed, for good: it is the one that keeps the connection.
+ */
+/* From now on, also in processes forked later, note who connects. 0 or -errno. */
+int rs_note_connections(void);
+/* Abort what a process group has connected; may be called by signal handlers */
+void rs_abort_connections(pid_t group);
+
 struct rs_dev *rs_add_dev(struct raw_server *s, const char *name,
 			  uint32_t index, enum rs_dev_how how);
 struct rs_node *rs_add_dir(struct raw_server *s, uint64_t parent,
