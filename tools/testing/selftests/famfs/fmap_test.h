@@ -46,6 +46,22 @@ static inline void terminated(int sig)
 	raise(sig);
 }
 
+/*
+ * A test that took too long is killed, but nobody waits until it is gone: free
+ * what it holds, or the tests that follow will not have it.
+ */
+static inline void end_earlier_tests(void)
+{
+	struct __fixture_metadata *f;
+	struct __test_metadata *t;
+
+	for (f = __fixture_list; f; f = f->next)
+		for (t = f->tests; t; t = t->next)
+			if (t->pid > 0 && t->pid != getpgrp() &&
+			    !kill(-t->pid, 0) && rs_abort_connections(t->pid))
+				usleep(500000);
+}
+
 /* And it ends with 0 also if every test was skipped: say so up front */
 #undef TEST_HARNESS_MAIN
 #define TEST_HARNESS_MAIN						\
@@ -157,6 +173,7 @@ static inline const char *sandbox(int need_dax)
 
 	if (access("/dev/fuse", R_OK | W_OK))
 		return "no /dev/fuse";
+	end_earlier_tests();
 	find_dax();
 	if (ndax < need_dax) {
 		snprintf(why, sizeof(why),

@@ -803,14 +803,15 @@ int rs_note_connections(void)
 	return -errno;
 }
 
-void rs_abort_connections(pid_t group)
+int rs_abort_connections(pid_t group)
 {
 	char path[64];
-	int fd;
+	int fd, n = 0;
 
 	for (int i = 0; connections && i < MOST_NOTED; i++) {
 		if (connections->of[i].group != group)
 			continue;
+		connections->of[i].group = 0;
 		snprintf(path, sizeof(path),
 			 "/sys/fs/fuse/connections/%u/abort",
 			 connections->of[i].number);
@@ -820,7 +821,9 @@ void rs_abort_connections(pid_t group)
 		while (write(fd, "1", 1) < 0 && errno == EINTR)
 			;
 		close(fd);
+		n++;
 	}
+	return n;
 }
 
 static void note_connection(const char *mnt)

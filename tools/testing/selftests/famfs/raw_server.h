@@ -183,8 +183,11 @@ void rs_free(struct raw_server *s);
  */
 /* From now on, also in processes forked later, note who connects. 0 or -errno. */
 int rs_note_connections(void);
-/* Abort what a process group has connected; may be called by signal handlers */
-void rs_abort_connections(pid_t group);
+/*
+ * Abort what a process group has connected and not unmounted, and return how
+ * much that was. May be called by a signal handler.
+ */
+int rs_abort_connections(pid_t group);
 
 struct rs_dev *rs_add_dev(struct raw_server *s, const char *name,
 			  uint32_t index, enum rs_dev_how how);
