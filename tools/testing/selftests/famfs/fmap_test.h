@@ -25,7 +25,58 @@
 
 #define CONNECTIONS	"/sys/fs/fuse/connections"
 
+static inline int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	n = n < 0 ? -errno : 0;
+	close(fd);
+	return n;
+}
+
+static inline int abort_connection(unsigned int conn)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), CONNECTIONS "/%u/abort", conn);
+	return write_file(path, "1");
+}
+
 static pid_t harness;
+
+/*
+ * A test that took too long is killed, but nobody waits until it is gone, and
+ * one that crashed may leave children: end what other groups than @but have
+ * left, or those that follow find its devices in use.
+ */
+static inline void end_tests(pid_t but)
+{
+	bool found = false;
+
+	for (int i = 0; i < RS_CONNECTIONS; i++) {
+		pid_t group = rs_connections->of[i].group;
+
+		if (!group || group == but)
+			continue;
+		rs_connections->of[i].group = 0;
+		if (abort_connection(rs_connections->of[i].number))
+			continue;	/* unmounted */
+		kill(-group, SIGKILL);
+		found = true;
+	}
+	if (found)
+		usleep(500000);
+}
+
+static inline void end_all_tests(void)
+{
+	if (getpid() == harness)
+		end_tests(0);
+}
 
 /*
  * A runner that loses patience terminates the harness. Each test is a process
@@ -38,28 +89,11 @@ static inline void terminated(int sig)
 
 	for (f = __fixture_list; f && getpid() == harness; f = f->next)
 		for (t = f->tests; t; t = t->next)
-			if (t->results && t->pid > 0) {
+			if (t->results && t->pid > 0)
 				kill(-t->pid, SIGKILL);
-				rs_abort_connections(t->pid);
-			}
+	end_all_tests();
 	signal(sig, SIG_DFL);
 	raise(sig);
-}
-
-/*
- * A test that took too long is killed, but nobody waits until it is gone: free
- * what it holds, or the tests that follow will not have it.
- */
-static inline void end_earlier_tests(void)
-{
-	struct __fixture_metadata *f;
-	struct __test_metadata *t;
-
-	for (f = __fixture_list; f; f = f->next)
-		for (t = f->tests; t; t = t->next)
-			if (t->pid > 0 && t->pid != getpgrp() &&
-			    !kill(-t->pid, 0) && rs_abort_connections(t->pid))
-				usleep(500000);
 }
 
 /* And it ends with 0 also if every test was skipped: say so up front */
@@ -74,6 +108,7 @@ static inline void end_earlier_tests(void)
 			ksft_exit_fail_perror("rs_note_connections");	\
 		signal(SIGTERM, terminated);				\
 		signal(SIGINT, terminated);				\
+		atexit(end_all_tests);					\
 		return test_harness_run(argc, argv);			\
 	}
 
@@ -90,19 +125,6 @@ static inline void end_earlier_tests(void)
 static char dax[MAX_DAX][32];
 static uint64_t dax_size[MAX_DAX];
 static int ndax;
-
-static inline int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, strlen(text));
-	n = n < 0 ? -errno : 0;
-	close(fd);
-	return n;
-}
 
 static inline void find_dax(void)
 {
@@ -173,7 +195,7 @@ static inline const char *sandbox(int need_dax)
 
 	if (access("/dev/fuse", R_OK | W_OK))
 		return "no /dev/fuse";
-	end_earlier_tests();
+	end_tests(getpgrp());
 	find_dax();
 	if (ndax < need_dax) {
 		snprintf(why, sizeof(why),
@@ -331,14 +353,6 @@ static inline int connections(void)
 		n++;
 	closedir(d);
 	return n;
-}
-
-static inline int abort_connection(unsigned int conn)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), CONNECTIONS "/%u/abort", conn);
-	return write_file(path, "1");
 }
 
 /* A number from a file with a name and a number in each line, or -1 */

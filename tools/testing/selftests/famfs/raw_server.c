@@ -783,60 +783,31 @@ static void *serve(void *arg)
 
 /* Mounting */
 
-#define MOST_NOTED	256	/* connections; older ones are forgotten */
-
-static struct {
-	uint32_t n;
-	struct {
-		pid_t group;
-		unsigned int number;
-	} of[MOST_NOTED];
-} *connections;
+struct rs_connections *rs_connections;
 
 int rs_note_connections(void)
 {
-	connections = mmap(NULL, sizeof(*connections), PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (connections != MAP_FAILED)
-		return 0;
-	connections = NULL;
-	return -errno;
-}
+	void *p = mmap(NULL, sizeof(*rs_connections), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-int rs_abort_connections(pid_t group)
-{
-	char path[64];
-	int fd, n = 0;
-
-	for (int i = 0; connections && i < MOST_NOTED; i++) {
-		if (connections->of[i].group != group)
-			continue;
-		connections->of[i].group = 0;
-		snprintf(path, sizeof(path),
-			 "/sys/fs/fuse/connections/%u/abort",
-			 connections->of[i].number);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd < 0)
-			continue;	/* unmounted */
-		while (write(fd, "1", 1) < 0 && errno == EINTR)
-			;
-		close(fd);
-		n++;
-	}
-	return n;
+	if (p == MAP_FAILED)
+		return -errno;
+	rs_connections = p;
+	return 0;
 }
 
 static void note_connection(const char *mnt)
 {
+	struct rs_connections *c = rs_connections;
 	struct statx stx;
 	uint32_t i;
 
 	/* the server does not answer yet */
-	if (!connections || statx(AT_FDCWD, mnt, AT_STATX_DONT_SYNC, 0, &stx))
+	if (!c || statx(AT_FDCWD, mnt, AT_STATX_DONT_SYNC, 0, &stx))
 		return;
-	i = __atomic_fetch_add(&connections->n, 1, __ATOMIC_RELAXED);
-	connections->of[i % MOST_NOTED].number = stx.stx_dev_minor;
-	connections->of[i % MOST_NOTED].group = getpgrp();
+	i = __atomic_fetch_add(&c->n, 1, __ATOMIC_RELAXED) % RS_CONNECTIONS;
+	c->of[i].number = stx.stx_dev_minor;
+	c->of[i].group = getpgrp();
 }
 
 static void server_process(struct raw_server *s)

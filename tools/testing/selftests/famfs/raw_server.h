@@ -177,17 +177,26 @@ void rs_kill(struct raw_server *s);
 void rs_free(struct raw_server *s);
 
 /*
- * For whoever runs servers and their users in process groups, and has to end
- * them. A process that has /dev/fuse open and dies waits for a server to hear
- * that its files are closed, for good: it is the one that keeps the connection.
+ * The last connections that rs_start() has made, by the process group that made
+ * them, in memory that processes share; NULL unless rs_note_connections() was
+ * called. For whoever has to end such processes: one that is killed waits until
+ * a server has heard that its files are closed. If it has /dev/fuse open itself
+ * it keeps the connection alive, without anybody who would answer.
  */
-/* From now on, also in processes forked later, note who connects. 0 or -errno. */
+#define RS_CONNECTIONS	256
+
+struct rs_connections {
+	uint32_t n;		/* made so far */
+	struct {
+		pid_t group;		/* 0: none */
+		unsigned int number;	/* the name in fusectl */
+	} of[RS_CONNECTIONS];
+};
+
+extern struct rs_connections *rs_connections;
+
+/* Note connections from now on, also of processes forked later. 0 or -errno. */
 int rs_note_connections(void);
-/*
- * Abort what a process group has connected and not unmounted, and return how
- * much that was. May be called by a signal handler.
- */
-int rs_abort_connections(pid_t group);
 
 struct rs_dev *rs_add_dev(struct raw_server *s, const char *name,
 			  uint32_t index, enum rs_dev_how how);
