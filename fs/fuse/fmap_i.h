@@ -125,6 +125,19 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 	return fc->fmap && READ_ONCE(fc->fmap->kinds);
 }
 
+/*
+ * The inode has got a name, or is asked for by one. If a device of the file has
+ * been removed, the name goes with its last user, as do those that the removal
+ * has found: who opens the file when nobody has it any more gets another map.
+ */
+static inline void fuse_fmap_named(struct inode *inode)
+{
+	const struct fuse_fmap *map = fuse_inode_fmap(inode);
+
+	if (map && READ_ONCE(map->degraded))
+		d_mark_dontcache(inode);
+}
+
 /* daxdev.c */
 struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index);
 void fuse_daxdev_put(struct fuse_daxdev *dev);
@@ -182,6 +195,10 @@ static inline bool fuse_fmap_offered(const struct fuse_conn *fc)
 static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 {
 	return false;
+}
+
+static inline void fuse_fmap_named(struct inode *inode)
+{
 }
 
 static inline int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id)

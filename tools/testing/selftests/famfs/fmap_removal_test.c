@@ -516,6 +516,42 @@ TEST_F_TIMEOUT(removal, does_not_hold_up_faults_while_it_waits_for_a_page, 60)
 	expect_the_rest_works(_metadata, self);
 }
 
+/*
+ * Open the file on device 0 that was lost, until it is served again: RELEASE
+ * holds the inode until the server has answered it
+ */
+static int open_anew(FIXTURE_DATA(removal) *self)
+{
+	for (int i = 0; i < 300; i++) {
+		int fd = open_in(self->s, "on0", O_RDWR);
+
+		if (fd >= 0 && put(fd, 2, 0, PG))
+			return fd;
+		close(fd);
+		usleep(10000);
+	}
+	return -1;
+}
+
+static void expect_it_is_served(struct __test_metadata *_metadata,
+				FIXTURE_DATA(removal) *self)
+{
+	int fd = open_anew(self);
+
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
+	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
+	close(fd);
+}
+
+static void remove_and_return(struct __test_metadata *_metadata,
+			      FIXTURE_DATA(removal) *self)
+{
+	ASSERT_EQ(0, unbind_0(self));
+	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
+	self->unbound = false;
+}
+
 TEST_F(removal, and_a_return_serve_files_that_were_open_before)
 {
 	int open_before = open_in(self->s, "on0", O_RDWR);
@@ -523,43 +559,67 @@ TEST_F(removal, and_a_return_serve_files_that_were_open_before)
 
 	ASSERT_LE(0, open_before);
 	EXPECT_EQ(0, try_open(self->s, "on1", O_RDWR));
-	ASSERT_EQ(0, unbind_0(self));
-	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
-	self->unbound = false;
+	remove_and_return(_metadata, self);
 	EXPECT_FALSE(put(open_before, 2, 0, PG));
 	/* as long as somebody has the file, it is the one that was lost */
 	fd = open_in(self->s, "on0", O_RDWR);
 	EXPECT_FALSE(put(fd, 2, 0, PG));
 	close(fd);
 	close(open_before);
-	/* RELEASE holds the inode until the server has answered it */
-	for (int i = 0; i < 100; i++) {
-		fd = open_in(self->s, "on0", O_RDWR);
-		if (fd >= 0 && put(fd, 2, 0, PG))
-			break;
-		close(fd);
-		fd = -1;
-		usleep(10000);
-	}
-	ASSERT_LE(0, fd);
-	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
-	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
-	close(fd);
+	expect_it_is_served(_metadata, self);
 }
 
 TEST_F(removal, and_a_return_serve_files_that_were_closed_before)
 {
+	EXPECT_EQ(0, try_open(self->s, "on0", O_RDWR));
+	remove_and_return(_metadata, self);
+	expect_it_is_served(_metadata, self);
+}
+
+/* Nor does a name hold the file that it got when it was lost already */
+TEST_F(removal, and_a_return_serve_files_that_got_a_name_between)
+{
+	int open_before = open_in(self->s, "on0", O_RDWR);
+	char from[PATH_MAX], to[PATH_MAX];
+
+	ASSERT_LE(0, open_before);
+	remove_and_return(_metadata, self);
+	snprintf(from, sizeof(from), "%s/on0", self->s->mnt);
+	snprintf(to, sizeof(to), "%s/between", self->s->mnt);
+	EXPECT_EQ(0, link(from, to));
+	EXPECT_EQ(0, access(to, F_OK));
+	close(open_before);
+	expect_it_is_served(_metadata, self);
+}
+
+#define OPENS	3	/* of the striped file, of the one on device 0, and again */
+
+/* In the server: RELEASE is not answered before the file is open again */
+static int answer_release_late(struct raw_server *s,
+			       const struct fuse_in_header *ih, const void *arg)
+{
+	const uint32_t *opens = &s->count[FUSE_OPEN];
+
+	(void)arg;
+	if (ih->opcode == FUSE_RELEASE)
+		wait_until(opens, OPENS);
+	return 0;
+}
+
+TEST_F(removal, and_a_return_serve_files_that_were_opened_while_they_closed)
+{
+	int open_before = open_in(self->s, "on0", O_RDWR);
 	int fd;
 
-	EXPECT_EQ(0, try_open(self->s, "on0", O_RDWR));
-	ASSERT_EQ(0, unbind_0(self));
-	ASSERT_EQ(0, bind_to(dax[0], NULL, "fsdev_dax"));
-	self->unbound = false;
+	ASSERT_LE(0, open_before);
+	remove_and_return(_metadata, self);
+	self->s->hook = answer_release_late;
+	close(open_before);
 	fd = open_in(self->s, "on0", O_RDWR);
-	ASSERT_LE(0, fd);
-	EXPECT_TRUE(put(fd, 2, 0, ALONE_LEN));
-	EXPECT_TRUE(got(fd, 2, 0, ALONE_LEN));
+	EXPECT_EQ(OPENS, self->s->count[FUSE_OPEN]);
+	EXPECT_FALSE(put(fd, 2, 0, PG));
 	close(fd);
+	expect_it_is_served(_metadata, self);
 }
 
 TEST_F(removal, and_a_return_go_well_while_the_device_is_open)
