@@ -71,6 +71,10 @@ check "... the table counts them" shows '# fmap.c 9 6 66.7' coverage
 check "... a header counts" shows '# fmap.h 2 2 100.0' coverage
 check "a line without an explanation fails" shows '# fmap.c:14: main: step("one");' coverage
 check "... and its file" shows 'not ok 2 - fmap.c: each line that is not executed is explained' coverage
+mkdir -p "$BUILD/results/lost/gcov"
+: >"$BUILD/results/lost/gcov/fmap.gcda"
+check "counts that did not arrive fail" refused 'could not save its counts' coverage
+rm -r "$BUILD/results/lost"
 check "a second run" run b x
 check "runs are added up" shows '# fmap.c 9 8 88.9' coverage
 check "only the runs that are named count" shows '# fmap.c 9 6 66.7' coverage a
