@@ -79,6 +79,8 @@ struct fuse_fmap_seg {
  *	the segment of a position
  * @readonly: for the owner: some device of the map can't be written
  * @degraded: for the owner: some device of the map was removed
+ * @failed: for the owner: a device was removed or memory has failed, so that
+ *	a fault must ask for the memory also if an earlier one has found it
  * @by_seg: divides pages by pages in a segment
  * @file_size: size of the file in bytes
  * @inode: for the owner: the file
@@ -95,6 +97,7 @@ struct fuse_fmap {
 	bool equal;
 	bool readonly;
 	bool degraded;
+	bool failed;
 	u32 nuses;
 	struct fuse_fmap_div by_seg;
 	u64 file_size;

@@ -15,8 +15,8 @@
 #include <linux/wait_bit.h>
 
 /*
- * Page faults are readers. Whoever has marked maps as degraded waits for the
- * faults that have not seen it.
+ * Page faults are readers. Whoever has marked maps as degraded or failed waits
+ * for the faults that have not seen it.
  */
 DEFINE_SRCU_FAST(fuse_fmap_srcu);
 
@@ -181,8 +181,10 @@ static void fuse_daxdev_degrade_maps(struct fuse_daxdev *dev)
 	struct fuse_fmap_use *use;
 
 	spin_lock(&dev->uses_lock);
-	list_for_each_entry(use, &dev->uses, entry)
+	list_for_each_entry(use, &dev->uses, entry) {
 		WRITE_ONCE(use->map->degraded, true);
+		WRITE_ONCE(use->map->failed, true);
+	}
 	spin_unlock(&dev->uses_lock);
 
 	synchronize_srcu(&fuse_fmap_srcu);
@@ -271,6 +273,10 @@ static bool fuse_fmap_kill_users(struct fuse_fmap_use *use, void *arg)
 			    &bad->what.pos))
 		return false;
 
+	/* What faults map that have not seen it is unmapped below */
+	WRITE_ONCE(use->map->failed, true);
+	synchronize_srcu(&fuse_fmap_srcu);
+
 	bad->nodeid = get_node_id(inode);
 	index = bad->what.pos >> PAGE_SHIFT;
 	if (IS_ENABLED(CONFIG_MEMORY_FAILURE))
@@ -287,8 +293,9 @@ static bool fuse_fmap_kill_users(struct fuse_fmap_use *use, void *arg)
 
 /*
  * A page has bad memory. No device byte belongs to two places, so there is one
- * file that has the page, or none. The driver sees to it that nobody maps or
- * reads the page from now on, before a write has mended it.
+ * file that has the page, or none. The driver sees to it that nobody reads the
+ * page from now on, before a write has mended it, and nobody maps it who asks;
+ * that all do, the flag in the map does.
  */
 static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
 				int mf_flags)

@@ -15,6 +15,10 @@
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
+#include <linux/userfaultfd_k.h>
+
+/* Bytes that are mapped together, if no PMD is: as mm does it for reading */
+#define FUSE_FMAP_AROUND	SZ_64K
 
 /* Inline also if there are two callers: this is part of each page fault */
 static __always_inline int
@@ -135,6 +139,27 @@ out:
 	return ret;
 }
 
+/*
+ * A page of a shared mapping is about to be written for the first time: so are
+ * the ones beside it. They become writable together, as those of a PMD do.
+ */
+static vm_fault_t fuse_fmap_map_writable(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long start, end;
+
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_flags & VM_RAND_READ ||
+	    vmf->flags & FAULT_FLAG_MKWRITE || uffd_disable_fault_around(vma))
+		return 0;
+
+	start = max(ALIGN_DOWN(vmf->address, FUSE_FMAP_AROUND), vma->vm_start);
+	end = min(ALIGN(vmf->address + 1, FUSE_FMAP_AROUND), vma->vm_end);
+	return dax_iomap_map_pages(vmf,
+				   vmf->pgoff - PHYS_PFN(vmf->address - start),
+				   vmf->pgoff + PHYS_PFN(end - vmf->address) - 1,
+				   &fuse_fmap_iomap_ops);
+}
+
 static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 					unsigned int order)
 {
@@ -142,14 +167,22 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 	struct inode *inode = file_inode(vma->vm_file);
 	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
 	struct srcu_ctr __percpu *scp;
-	vm_fault_t ret;
+	vm_fault_t ret = 0;
 
 	/* What is written isn't on the block device, if any, that can be frozen */
 	if ((vmf->flags & FAULT_FLAG_WRITE) && (vma->vm_flags & VM_SHARED))
 		file_update_time(vma->vm_file);
 
 	scp = srcu_read_lock_fast(&fuse_fmap_srcu);
-	if (likely(!READ_ONCE(map->degraded))) {
+	if (likely(!READ_ONCE(map->failed))) {
+		if ((vmf->flags & FAULT_FLAG_WRITE) && !order)
+			ret = fuse_fmap_map_writable(vmf);
+		if (!ret)
+			ret = dax_fault_present(vmf, order);
+	}
+	if (ret) {
+		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
+	} else if (likely(!READ_ONCE(map->degraded))) {
 		ret = dax_iomap_fault(vmf, order, NULL, NULL,
 				      &fuse_fmap_iomap_ops);
 		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
@@ -171,13 +204,28 @@ static vm_fault_t fuse_fmap_fault(struct vm_fault *vmf)
 }
 
 /*
- * There is nothing to map around a fault on a DAX mapping. That the function
- * is there lets faults be handled under the lock of the VMA.
+ * Map what is around a read fault. Who does not want that says so with
+ * MADV_RANDOM. That the function is there also lets faults be handled under the
+ * lock of the VMA.
  */
 static vm_fault_t fuse_fmap_map_pages(struct vm_fault *vmf, pgoff_t start,
 				      pgoff_t end)
 {
-	return 0;
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
+	struct srcu_ctr __percpu *scp;
+	vm_fault_t ret = 0;
+
+	if (vmf->vma->vm_flags & VM_RAND_READ)
+		return 0;
+
+	scp = srcu_read_lock_fast(&fuse_fmap_srcu);
+	if (likely(!READ_ONCE(map->failed)))
+		ret = dax_iomap_map_pages(vmf, start, end,
+					  &fuse_fmap_iomap_ops);
+	srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
+
+	return ret;
 }
 
 static const struct vm_operations_struct fuse_fmap_vm_ops = {

@@ -164,29 +164,68 @@ rm -rf "$tree"
 check "setup from that" kt setup
 check "... gives the same" diff <(tree_git diff base --stat) "$SCRATCH/stat"
 
-# a later patch edits what an earlier one has added
+# A later patch edits what an earlier one adds. The file stands here as it is
+# after both.
+printf '%s\n' 'int more;' '/* one */' '/* two */' '/* three */' '/* four */' 'int last;' >"$tree/fs/fuse/more.c"
+tree_git commit -q -m 'fixup! fuse: one more' fs/fuse/more.c
+tree_git rebase -q -i --autosquash base
 sed -i 's/^int more;$/int still_more;/' "$tree/fs/fuse/more.c"
 tree_git commit -q -m 'fuse: still more' fs/fuse/more.c
 check "save a commit that edits a new file" kt series-save
 check "... as hunks" grep -q '^+int still_more;' "$repo"/patches/0005-*
-check "... the file stays as it was added" grep -qx 'int more;' "$repo/fs/fuse/more.c"
+check "... without index lines" refused '' grep -r '^index ' "$repo/patches"
+check "... the file is here as it is built" cmp "$repo/fs/fuse/more.c" "$tree/fs/fuse/more.c"
 cp -r "$repo/patches" "$SCRATCH/again"
 check "a second save" kt series-save
 check "... changes nothing" diff -r "$SCRATCH/again" "$repo/patches"
 check "setup after it" kt setup
-check "... leaves the edited file" grep -qx 'int still_more;' "$tree/fs/fuse/more.c"
+check "... leaves the file" cmp "$repo/fs/fuse/more.c" "$tree/fs/fuse/more.c"
 rm -rf "$tree"
 check "a fresh setup" kt setup
-check "... gives the edited file" grep -qx 'int still_more;' "$tree/fs/fuse/more.c"
+check "... gives the file" cmp "$repo/fs/fuse/more.c" "$tree/fs/fuse/more.c"
 check "... and nothing is uncommitted" test -z "$(tree_git status --porcelain --untracked-files=no)"
-echo 'int much_more;' >"$repo/fs/fuse/more.c"
-check "the file as it was added changes" refused '0005-.* does not apply' kt setup
-sed -i 's/^-int more;$/-int much_more;/' "$repo"/patches/0005-*
-check "... and the edit with it" kt setup
-check "... which is there" grep -qx 'int still_more;' "$tree/fs/fuse/more.c"
-echo 'stray' >>"$tree/fs/fuse/more.c"
-check "an uncommitted edit to it: save refuses" refused 'git commit --fixup' kt series-save
-tree_git checkout -q -- fs/fuse/more.c
+check "... and the patch that adds it has the earlier state" test "$(tree_git show HEAD~1:fs/fuse/more.c | head -n 1)" = 'int more;'
+git -C "$repo" add -A
+git -C "$repo" commit -q -m 'A state that agrees'
+
+head=$(tree_git rev-parse HEAD)
+sed -i 's/^int last;$/int the_last;/' "$repo/fs/fuse/more.c"
+check "such a file is edited outside the hunk: setup" kt setup
+check "... copies it" cmp "$repo/fs/fuse/more.c" "$tree/fs/fuse/more.c"
+check "... without new commits" test "$(tree_git rev-parse HEAD)" = "$head"
+check "save after it" kt series-save
+check "... changes no patch" diff -r "$SCRATCH/again" "$repo/patches"
+sed -i 's/^int still_more;$/int even_more;/' "$repo/fs/fuse/more.c"
+check "it is edited inside the hunk: setup" kt setup
+check "... copies it" cmp "$repo/fs/fuse/more.c" "$tree/fs/fuse/more.c"
+cp -r "$tree" "$SCRATCH/tree"
+rm -rf "$tree"
+check "... in a fresh tree as well" kt setup
+check "... with the file" cmp "$repo/fs/fuse/more.c" "$tree/fs/fuse/more.c"
+check "... with the edit in the later patch" test "$(tree_git show HEAD~1:fs/fuse/more.c | head -n 1)" = 'int more;'
+check "series takes it" kt series
+check "... the edit is in the later mail" grep -q '^+int even_more;' "$BUILD"/series/0005-*
+rm -rf "$tree"
+mv "$SCRATCH/tree" "$tree"
+kt series-save 2>"$SCRATCH/said"
+check "save updates the later patch" grep -q '^+int even_more;' "$repo"/patches/0005-*
+check "... and no other" test "$(grep -c 'saved patches/' "$SCRATCH/said")" = 1
+sed -i 's/^+int even_more;$/+int odd_more;/' "$repo"/patches/0005-*
+check "a hunk that was never in the file is refused by name" refused '0005-.*hunk @@ -1.*more.c does not have the lines' kt setup
+check "... with the command that mends it" refused 'git checkout HEAD -- fs/fuse/more.c patches/0005-' kt setup
+sed -i 's/^+int odd_more;$/+int even_more;/' "$repo"/patches/0005-*
+check "corrected: goes on" kt setup
+
+# A save rewrites only the patch that the edit belongs to.
+sed -i 's/^2$/&\nand a line more/' "$tree/fs/fuse/inode.c"
+tree_git commit -q -m 'fixup! fuse: add a map' fs/fuse/inode.c
+tree_git rebase -q -i --autosquash --autostash base
+kt series-save 2>"$SCRATCH/said"
+check "lines move in an upstream file: save updates one patch" test "$(grep -c 'saved patches/' "$SCRATCH/said")" = 1
+check "... the one that was edited" grep -q 'saved patches/0001' "$SCRATCH/said"
+rm -rf "$tree"
+check "setup from that" kt setup
+check "... has the line" grep -q 'and a line more' "$tree/fs/fuse/inode.c"
 
 sed -i 's|^New-file: fs/fuse/more.c|&\nNew-file: fs/fuse/map.c|' "$repo"/patches/0004-*
 check "a file named by two patches is refused" refused 'New-file of two patches' kt setup
