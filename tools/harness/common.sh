@@ -28,17 +28,17 @@ trap 'printf "%s: line %d: failed: %s\n" "${0##*/}" "$LINENO" "$BASH_COMMAND" >&
 say() { printf '[%4ds] %s\n' $((EPOCHSECONDS - HARNESS_T0)) "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
-# run_quietly LOG MESSAGE COMMAND...: the output goes to LOG; every 10 seconds
-# a line says that it still runs and what it wrote last; on failure the end of
-# LOG is shown.
-run_quietly()
+# with_progress FUNCTION MESSAGE LOG COMMAND...: run COMMAND with its output in
+# LOG, and set $status to its exit status. Every 10 seconds MESSAGE is shown, with
+# what FUNCTION prints when called with LOG and the seconds since the start.
+#
+# The status is not returned: a caller that tested it would switch off errexit
+# in COMMAND, which may be a function.
+with_progress()
 {
-	local log=$1 what=$2 begin pid next=10
-	shift 2
-	mkdir -p "$(dirname "$log")"
-	begin=$EPOCHSECONDS
-	say "$what"
-	# in a process group of its own, so that an interrupt reaches all of it
+	local progress=$1 what=$2 log=$3 begin=$EPOCHSECONDS next=10 pid
+	shift 3
+	# a process group of its own, so that an interrupt reaches all of it
 	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
@@ -48,16 +48,40 @@ run_quietly()
 		sleep 0.3
 		if ((EPOCHSECONDS - begin >= next)); then
 			next=$((next + 10))
-			say "  ... $(tail -n 1 "$log" | tr -d '\r' | cut -c 1-70)"
+			say "  ${what:0:60}: $("$progress" "$log" $((EPOCHSECONDS - begin)))"
 		fi
 	done
 	trap - INT TERM HUP
-	if ! wait "$pid"; then
+	status=0
+	wait "$pid" || status=$?
+}
+
+# run_quietly [--progress FUNCTION] LOG MESSAGE COMMAND...: the output goes to
+# LOG; if COMMAND fails, the end of LOG is shown. For FUNCTION see with_progress.
+run_quietly()
+{
+	local progress=seconds_so_far status
+	if [[ $1 == --progress ]]; then
+		progress=$2
+		shift 2
+	fi
+	local log=$1 what=$2 begin=$EPOCHSECONDS
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	say "$what"
+	with_progress "$progress" "$what" "$log" "$@"
+	if ((status)); then
 		tail -n 40 "$log" >&2
-		die "$what: failed, see $log"
+		die "$what: failed, see $(short_path "$log")"
 	fi
 	say "$what: done in $((EPOCHSECONDS - begin)) s"
 }
+
+# The progress of a command that has no better figure
+seconds_so_far() { echo "$2 s so far"; }
+
+# short_path PATH: relative to the repository, if it is below it
+short_path() { echo "${1#"$TOP"/}"; }
 
 # The Debian mirrors that this machine's own apt is set up with, one a line.
 mirrors()
