@@ -5,7 +5,7 @@
  * is and where its bytes lie (lib/libfuse-famfs/example/fmap_tree.c).
  *
  *	treeio fill MANIFEST SOURCE TARGET	copy each file, by write(2) or a mapping
- *	treeio verify MANIFEST SUMS TREE	read each file by mmap and by read(2)
+ *	treeio verify MANIFEST SUMS TREE TABLE	read each file by mmap and by read(2)
  *
  * SUMS has a line for each file: its SHA-256, its size, its path; in the order
  * of the paths. Paths with a newline or a backslash are not in it, and are
@@ -109,6 +109,9 @@ struct entry {
 		unsigned int dev;
 		uint64_t off, len;
 	} range[MAX_DEVS];
+	/* results of reading it */
+	uint64_t huge, small;	/* faults */
+	const char *verdict;
 };
 
 static struct entry *entries;
@@ -351,28 +354,111 @@ static void sum_by_read(int fd, const struct entry *e, char *hex)
 	sha_final(&c, hex);
 }
 
-static int verify(const char *sums, const char *tree)
+/* The tables */
+
+#define LARGEST		10	/* files that are shown */
+
+struct table {
+	FILE *out;
+	int width;		/* of names; longer ones are cut on the left */
+};
+
+static void print_head(const struct table *t)
+{
+	fprintf(t->out, "%-*s  %9s  %-12s  %27s  %13s\n", t->width, "", "", "",
+		"KiB on device", "faults of");
+	fprintf(t->out, "%-*s  %9s  %-12s %6d %6d %6d %6d  %6s %6s  %s\n",
+		t->width, "file", "size", "layout", 0, 1, 2, 3, "2 MiB",
+		"4 KiB", "sha256");
+}
+
+static void print_row(const struct table *t, const char *name, uint64_t size,
+		      const char *layout, const uint64_t *bytes, uint64_t huge,
+		      uint64_t small, const char *verdict)
+{
+	int len = strlen(name), cut = len > t->width ? len - t->width + 2 : 0;
+
+	fprintf(t->out, "%s%-*s  %9" PRIu64 "  %-12s", cut ? ".." : "",
+		cut ? 0 : t->width, name + cut, size, layout);
+	for (int i = 0; i < 4; i++)
+		fprintf(t->out, " %6" PRIu64, (bytes[i] + 1023) >> 10);
+	fprintf(t->out, "  %6" PRIu64 " %6" PRIu64 "  %s\n", huge, small, verdict);
+}
+
+static void print_entry(const struct table *t, const struct entry *e)
+{
+	uint64_t bytes[MAX_DEVS];
+	char layout[32];
+
+	if (e->chunk && e->chunk % (1 << 20) == 0)
+		snprintf(layout, sizeof(layout), "%" PRIu64 "M stripes",
+			 e->chunk >> 20);
+	else if (e->chunk)
+		snprintf(layout, sizeof(layout), "%" PRIu64 "K stripes",
+			 e->chunk >> 10);
+	else
+		strcpy(layout, e->nranges ? "extent" : "empty");
+	spread(e, bytes);
+	print_row(t, e->path, e->size, layout, bytes, e->huge, e->small,
+		  e->verdict);
+}
+
+static int larger(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	if (x->size != y->size)
+		return x->size < y->size ? 1 : -1;
+	return compare_entries(a, b);
+}
+
+/* All files go to @out; the largest ones, and the totals, to stdout */
+static void print_tables(FILE *out)
+{
+	struct table all = { .out = out }, brief = { .out = stdout, .width = 32 };
+	uint64_t bytes[MAX_DEVS], total[MAX_DEVS] = {}, huge = 0, small = 0;
+	int shown = nentries < LARGEST ? nentries : LARGEST, ok = 0;
+	char name[64], verdict[64];
+
+	all.width = snprintf(name, sizeof(name), "all %d files", nentries);
+	for (int n = 0; n < nentries; n++)
+		if (all.width < (int)strlen(entries[n].path))
+			all.width = strlen(entries[n].path);
+	print_head(&all);
+	for (int n = 0; n < nentries; n++) {
+		print_entry(&all, &entries[n]);
+		spread(&entries[n], bytes);
+		for (int i = 0; i < MAX_DEVS; i++)
+			total[i] += bytes[i];
+		huge += entries[n].huge;
+		small += entries[n].small;
+		ok += !strcmp(entries[n].verdict, "ok");
+	}
+	snprintf(verdict, sizeof(verdict), "%d of %d ok", ok, nentries);
+	print_row(&all, name, all_bytes, "", total, huge, small, verdict);
+
+	qsort(entries, nentries, sizeof(*entries), larger);
+	if (shown < nentries)
+		printf("The %d largest of %d files:\n", shown, nentries);
+	print_head(&brief);
+	for (int n = 0; n < shown; n++)
+		print_entry(&brief, &entries[n]);
+	print_row(&brief, name, all_bytes, "", total, huge, small, verdict);
+}
+
+static int verify(const char *sums, const char *tree, const char *table)
 {
 	struct progress p = { .what = "reading", .last = now() };
 	int pmd = fault_counter("dax_pmd_fault_done");
 	int pte = fault_counter("dax_pte_fault_done");
-	uint64_t bytes[MAX_DEVS], total[MAX_DEVS] = {}, all_huge = 0, all_small = 0;
-	FILE *m = fopen(sums, "r");
-	char want[65], by_mmap[65], by_read[65], first_bad[4200] = "";
 	int bad = 0, huge_expected = 0, huge_missing = 0;
+	char want[65], by_mmap[65], by_read[65], first_bad[4200] = "";
+	FILE *m = fopen(sums, "r"), *out;
 
 	if (!m)
 		die("%s: %s", sums, strerror(errno));
-	printf("%-48s %9s %-7s %5s %9s %9s %9s %9s %5s %6s  %s\n", "file",
-	       "size", "kind", "chunk", "dev 0", "dev 1", "dev 2", "dev 3",
-	       "2M", "4K", "sha256");
 	for (struct entry *e = entries; e < entries + nentries; e++, p.files++) {
-		const char *kind = e->chunk ? "striped" :
-				   e->nranges ? "extent" : "no map";
-		uint64_t huge, small;
-		size_t len = strlen(e->path);
-		char line[8192], chunk[24] = "-";
-		const char *verdict;
+		char line[8192];
 		struct stat st;
 		int at, fd;
 
@@ -383,52 +469,40 @@ static int verify(const char *sums, const char *tree)
 		if (strcmp(line + at + 1, e->path))
 			die("manifest and checksums differ at %s", e->path);
 		fd = open_at(tree, e->path, O_RDONLY);
-		huge = counted(pmd);
-		small = counted(pte);
+		e->huge = counted(pmd);
+		e->small = counted(pte);
 		sum_by_mmap(fd, e, by_mmap);
-		huge = counted(pmd) - huge;
-		small = counted(pte) - small;
+		e->huge = counted(pmd) - e->huge;
+		e->small = counted(pte) - e->small;
 		sum_by_read(fd, e, by_read);
 		if (fstat(fd, &st))
 			die("fstat %s: %s", e->path, strerror(errno));
 		close(fd);
 
-		verdict = (uint64_t)st.st_size != e->size ? "SIZE DIFFERS" :
-			  strcmp(by_mmap, want) ? "DIFFERS BY MMAP" :
-			  strcmp(by_read, want) ? "DIFFERS BY READ" : "ok";
-		if (strcmp(verdict, "ok") && !bad++)
+		e->verdict = (uint64_t)st.st_size != e->size ? "SIZE DIFFERS" :
+			     strcmp(by_mmap, want) ? "DIFFERS BY MMAP" :
+			     strcmp(by_read, want) ? "DIFFERS BY READ" : "ok";
+		if (strcmp(e->verdict, "ok") && !bad++)
 			snprintf(first_bad, sizeof(first_bad), "%s: %s", e->path,
-				 verdict);
+				 e->verdict);
 		/* these begin at 2 MiB, and have chunks of 2 MiB */
 		if (e->size >= HUGE) {
 			huge_expected++;
-			huge_missing += huge != e->size / HUGE;
+			huge_missing += e->huge != e->size / HUGE;
 		}
-		spread(e, bytes);
-		if (e->chunk)
-			snprintf(chunk, sizeof(chunk), "%" PRIu64 "K",
-				 e->chunk >> 10);
-		printf("%s%-*s %9" PRIu64 " %-7s %5s", len > 48 ? ".." : "",
-		       len > 48 ? 46 : 48, e->path + (len > 48 ? len - 46 : 0),
-		       e->size, kind, chunk);
-		for (int i = 0; i < 4; i++)
-			printf(" %9" PRIu64, bytes[i]);
-		printf(" %5" PRIu64 " %6" PRIu64 "  %s\n", huge, small, verdict);
-		for (int i = 0; i < MAX_DEVS; i++)
-			total[i] += bytes[i];
-		all_huge += huge;
-		all_small += small;
 		progress(&p, e->size);
 	}
-	printf("%-48.48s %9" PRIu64 " %-7s %5s", "all", all_bytes, "", "");
-	for (int i = 0; i < 4; i++)
-		printf(" %9" PRIu64, total[i]);
-	printf(" %5" PRIu64 " %6" PRIu64 "  %d of %d ok\n", all_huge, all_small,
-	       p.files - bad, p.files);
-	printf("# read %d files twice, by mmap and by read(2), in %.1f s\n",
-	       p.files, now() - started);
 	if (fgets(buf, BUF, m))
 		die("there are more checksums than files in the manifest");
+	printf("# read %d files twice, by mmap and by read(2), in %.1f s\n",
+	       p.files, now() - started);
+
+	out = fopen(table, "w");
+	if (!out)
+		die("%s: %s", table, strerror(errno));
+	print_tables(out);
+	if (fclose(out))
+		die("%s: %s", table, strerror(errno));
 	if (bad)
 		die("%d of %d files differ, the first is %s", bad, p.files,
 		    first_bad);
@@ -445,11 +519,11 @@ int main(int argc, char **argv)
 		read_manifest(argv[2]);
 		return fill(argv[3], argv[4]);
 	}
-	if (argc == 5 && !strcmp(argv[1], "verify")) {
+	if (argc == 6 && !strcmp(argv[1], "verify")) {
 		read_manifest(argv[2]);
-		return verify(argv[3], argv[4]);
+		return verify(argv[3], argv[4], argv[5]);
 	}
-	fputs("usage: treeio fill MANIFEST SOURCE TARGET | verify MANIFEST SUMS TREE\n",
+	fputs("usage: treeio fill MANIFEST SOURCE TARGET | verify MANIFEST SUMS TREE TABLE\n",
 	      stderr);
 	return 2;
 }
