@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Sourced by every script of the harness: where things are, and how to say
-# what is going on.
+# Sourced by every script of the harness: paths, messages, locks.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${BUILD:-$TOP/build}
@@ -20,7 +19,7 @@ export BUILD CACHE HARNESS
 : "${HARNESS_T0:=$EPOCHSECONDS}"
 export HARNESS_T0
 
-# A command that fails where nobody expected it says where.
+# Report the place of a command that fails unexpectedly.
 set -E
 shopt -s inherit_errexit
 trap 'printf "%s: line %d: failed: %s\n" "${0##*/}" "$LINENO" "$BASH_COMMAND" >&2' ERR
@@ -83,7 +82,7 @@ seconds_so_far() { echo "$2 s so far"; }
 # short_path PATH: relative to the repository, if it is below it
 short_path() { echo "${1#"$TOP"/}"; }
 
-# The Debian mirrors that this machine's own apt is set up with, one a line.
+# The Debian mirrors in this machine's apt configuration, one per line
 mirrors()
 {
 	# shellcheck disable=SC2016  # apt fills in the $(...)
@@ -91,8 +90,8 @@ mirrors()
 		sort -u | grep -v -e '-security/*$' || true
 }
 
-# lock FILE: one at a time, also between several `make` in one build tree. A
-# script that is called by one that holds the lock does not wait for it.
+# lock FILE: take a lock until this script ends, also against another `make` in
+# the same build tree. A script does not wait for a lock that its caller holds.
 lock()
 {
 	[[ ${HARNESS_LOCK:-} != *"<$1>"* ]] || return 0
@@ -104,14 +103,14 @@ lock()
 	export HARNESS_LOCK="${HARNESS_LOCK:-}<$1>"
 }
 
-# Whether something may still begin: HARNESS_UNTIL, in seconds since the epoch,
-# is set if there is a time when nothing more may.
+# Whether another test may start. HARNESS_UNTIL, in seconds since the epoch, is
+# the end of the time for tests; without it there is no limit.
 time_left() { ((EPOCHSECONDS < ${HARNESS_UNTIL:-EPOCHSECONDS + 1})); }
 
-# not_run NAME...: tests that there was no time for, as TAP
+# not_run NAME...: report tests as skipped for lack of time, as TAP
 not_run() { (($# == 0)) || printf '# group: %s\n1..0 # SKIP no time left\n# exit: 0\n' "$@"; }
 
-# host_test SECONDS SCRIPT: a test on this machine, as a group of TAP
+# host_test SECONDS SCRIPT: run a test on this machine, as a TAP group
 host_test()
 {
 	local begin=$SECONDS status=0
@@ -121,12 +120,12 @@ host_test()
 	echo "# exit: $status"
 }
 
-# beside LOG ONE OTHER: two functions at the same time. What ONE prints goes to
-# LOG, and is shown when both have ended.
+# beside LOG ONE OTHER: run two functions at the same time. The output of ONE
+# goes to LOG and is shown when both have finished.
 beside()
 {
 	local log=$1 one=$2 other=$3 pid
-	# in a process group of its own, so that an interrupt reaches all of it
+	# a process group of its own, so that an interrupt reaches all of it
 	set -m
 	"$one" >"$log" &
 	pid=$!
