@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Fill the files of a mounted tree, or read them and compare their checksums.
- * Knows nothing of the server but its manifest, which says how large each file
- * is and where its bytes lie (lib/libfuse-famfs/example/fmap_tree.c).
+ * Sizes and layouts come from the server's manifest (see
+ * lib/libfuse-famfs/example/fmap_tree.c).
  *
  *	treeio fill MANIFEST SOURCE TARGET	copy each file, by write(2) or a mapping
  *	treeio verify MANIFEST SUMS TREE TABLE	read each file by mmap and by read(2)
  *
- * SUMS has a line for each file: its SHA-256, its size, its path; in the order
- * of the paths. Paths with a newline or a backslash are not in it, and are
- * passed over.
+ * SUMS has a line per file: SHA-256, size, path; sorted by path. It omits paths
+ * with a newline or a backslash, and so does this program. TABLE is written.
  *
- * The faults of a file are counted by the kernel's tracepoints for faults on
- * DAX files, by perf events of this process alone, while all of the file is
- * read once through a new mapping.
+ * The faults of a file are those of reading it once through a new mapping. Perf
+ * events of this process count the kernel's tracepoints for faults on DAX files.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -40,7 +38,7 @@
 #define HUGE		(2UL << 20)
 #define BUF		(256UL << 10)
 #define MAX_DEVS	8
-#define FAULT_DONE	"result & 256"	/* VM_FAULT_NOPAGE: it was mapped */
+#define FAULT_DONE	"result & 256"	/* VM_FAULT_NOPAGE: mapped */
 
 static char buf[BUF] __attribute__((aligned(4096)));
 static double started;
@@ -103,7 +101,7 @@ static void sha_final(struct sha *c, char *hex)
 struct entry {
 	const char *path;
 	uint64_t size;
-	uint64_t chunk;		/* 0: the ranges follow each other */
+	uint64_t chunk;		/* 0: the ranges are consecutive */
 	int nranges;
 	struct {
 		unsigned int dev;
@@ -174,7 +172,7 @@ static void read_manifest(const char *name)
 	qsort(entries, nentries, sizeof(*entries), compare_entries);
 }
 
-/* How many bytes of a file lie on each device */
+/* Count the bytes of a file on each device */
 static void spread(const struct entry *e, uint64_t *bytes)
 {
 	uint64_t pos = 0;
@@ -221,7 +219,7 @@ static int open_at(const char *dir, const char *name, int flags)
 	return fd;
 }
 
-/* Map all of a file at a multiple of 2 MiB if it is that large */
+/* Map a whole file; one of 2 MiB or more at an aligned address */
 static char *map_file(int fd, uint64_t size, int prot, const char *name)
 {
 	char *area, *p;
@@ -286,7 +284,7 @@ static int fill(const char *source, const char *target)
 	return 0;
 }
 
-/* A counter of this process's faults that mapped something */
+/* Count this process's faults that mapped something */
 static int fault_counter(const char *event)
 {
 	struct perf_event_attr attr = {
@@ -329,7 +327,7 @@ static void sum_by_mmap(int fd, const struct entry *e, char *hex)
 	sha_init(&c);
 	if (e->size) {
 		p = map_file(fd, e->size, PROT_READ, e->path);
-		/* device memory is slow: touch each byte of it once */
+		/* device memory is slow: read each byte only once */
 		for (uint64_t pos = 0; pos < e->size; pos += BUF) {
 			size_t n = e->size - pos < BUF ? e->size - pos : BUF;
 
@@ -412,7 +410,7 @@ static int larger(const void *a, const void *b)
 	return compare_entries(a, b);
 }
 
-/* All files go to @out; the largest ones, and the totals, to stdout */
+/* Print all files to @out; the largest ones and the totals to stdout */
 static void print_tables(FILE *out)
 {
 	struct table all = { .out = out }, brief = { .out = stdout, .width = 32 };
@@ -485,7 +483,7 @@ static int verify(const char *sums, const char *tree, const char *table)
 		if (strcmp(e->verdict, "ok") && !bad++)
 			snprintf(first_bad, sizeof(first_bad), "%s: %s", e->path,
 				 e->verdict);
-		/* these begin at 2 MiB, and have chunks of 2 MiB */
+		/* fmap_tree aligns these, and their chunks, to 2 MiB */
 		if (e->size >= HUGE) {
 			huge_expected++;
 			huge_missing += e->huge != e->size / HUGE;

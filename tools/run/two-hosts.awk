@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The files of two-hosts.manifest, for who compares, one a line:
+# Print the files of two-hosts.manifest for a comparison, one per line:
 # e or s, size, chunk size or 0, INDEX:OFFSET:LENGTH,..., path
 
 BEGIN { FS = "[ =',{}]+" }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One of two hosts that have memory in common, and nothing else.
+ * One of two hosts that share nothing except memory.
  *
  *	two_hosts [-t SECONDS] HOST DIRECTORY FILE...
  *
- * HOST is 0 or 1, DIRECTORY has the files that both hosts map: the FILEs, and
+ * HOST is 0 or 1. DIRECTORY has the files that both hosts map: the FILEs, and
  * the mailboxes from-0 and from-1, each written by one host and read by the
- * other. First host 0 writes all FILEs through mappings, flushes them and
- * announces it in its mailbox; host 1, which has them mapped and in its cache
- * all the time, compares each byte by mmap and by read(2), and answers. Then
- * the other way round. The bytes follow from a random number that comes with
- * the announcement: none of them can be left over or known in advance.
+ * other. Host 0 writes all FILEs through mappings, flushes them and announces
+ * this in its mailbox. Host 1, which already has them mapped and cached, compares
+ * every byte by mmap and by read(2), and answers. Then they swap roles. A random
+ * number in the announcement determines all bytes, so no byte can be left over
+ * from earlier or be known in advance.
  *
- * The caches of two hosts need not know of each other. So no cache line has two
- * writers at a time; who writes flushes, first the data, then what announces
- * it; who reads drops what its cache has of a line, each time anew.
+ * The caches of the two hosts may not be coherent. So no cache line has two
+ * writers at a time. A writer flushes the data before the announcement. A reader
+ * drops a line from its cache before each look at it.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -36,15 +36,15 @@
 #include <sys/stat.h>
 
 #define LINE		64
-#define BUF		(256UL << 10)	/* device memory is slow: touch it once */
+#define BUF		(256UL << 10)	/* device memory is slow: access it once */
 #define PINGS		100
 
-/* Written by one host. What belongs together has a cache line of its own. */
+/* Written by one host, with separate cache lines for separate purposes */
 struct mailbox {
-	/* of this run of the program; and what the other host has there */
+	/* identifies this run; and the last number seen from the other host */
 	_Alignas(LINE) uint64_t number, echo;
 	_Alignas(LINE) uint64_t value;
-	/* how many values there were, counted after the value is in place */
+	/* number of values sent, incremented after value is written */
 	_Alignas(LINE) uint64_t flag;
 };
 
@@ -98,9 +98,9 @@ static double now(void)
 /*
  * The cache
  *
- * clwb writes a line back and may leave it in the cache, for a writer; to make
- * room for what another host wrote it has to be clflushopt. Every x86 with 64
- * bits has clflush, which does either, one line after the other.
+ * A writer uses clwb, which writes a line back and may keep it in the cache. A
+ * reader needs clflushopt, which also invalidates the line. All 64-bit x86
+ * processors have clflush, which does both, but orders the lines.
  */
 static void each_clflush(char *p, size_t n)
 {
@@ -145,14 +145,14 @@ static void for_lines(const struct instruction *i, const void *p, size_t len)
 	i->each((char *)first, ((uintptr_t)p + len - first + LINE - 1) / LINE);
 }
 
-/* What was written to @p is in the memory before anything that is written later */
+/* Write @p back to memory before any later write */
 static void flush(const void *p, size_t len)
 {
 	for_lines(&writer, p, len);
 	_mm_sfence();
 }
 
-/* What is read from @p from here on comes from the memory */
+/* Make later reads of @p come from memory */
 static void drop(const void *p, size_t len)
 {
 	_mm_mfence();
@@ -190,7 +190,7 @@ static void wait_on(struct wait *w)
 	if (now() > w->end)
 		die("nothing from host %d for %d s, waiting for %s", other,
 		    limit, w->what);
-	/* an answer comes at once, or after megabytes: leave it the processor */
+	/* an answer takes microseconds or seconds: in the latter case yield */
 	if (++w->looks > 1000)
 		usleep(200);
 }
@@ -205,8 +205,9 @@ static uint64_t random_number(void)
 	return n;
 }
 
-/* Until each has seen what the other one has just now thought of: what an
- * earlier run left in the mailboxes says nothing.
+/*
+ * Wait until each host has seen the other's new random number, because the
+ * mailboxes may still have values of an earlier run.
  */
 static void meet(void)
 {
@@ -222,7 +223,7 @@ static void meet(void)
 	}
 }
 
-/* They take turns: nothing is sent before the last thing was answered. */
+/* The hosts take turns: the last value was answered before the next is sent. */
 static void send(uint64_t value)
 {
 	put(&mine->value, value);
@@ -272,7 +273,7 @@ static struct mailbox *map_mailbox(const char *dir, int host)
 	return p;
 }
 
-/* The bytes at @pos, a multiple of 8, of file @file for @seed (splitmix64) */
+/* Make the bytes of file @file at @pos, a multiple of 8, from @seed (splitmix64) */
 static void make_bytes(char *buf, size_t len, uint64_t seed, int file,
 		       size_t pos)
 {
@@ -307,7 +308,7 @@ static void write_file(struct file *f, uint64_t seed)
 	    writer.name, (now() - began) * 1e3);
 }
 
-/* So that it is mapped, and the cache has old bytes of it */
+/* Map all pages, and bring old bytes into the cache */
 static void touch_file(const struct file *f)
 {
 	static char buf[BUF];
@@ -316,7 +317,7 @@ static void touch_file(const struct file *f)
 		memcpy(buf, f->map + pos, part(f, pos));
 }
 
-/* How many bytes are not those of @seed, by mmap or by read(2) */
+/* Count the bytes that differ from those of @seed, by mmap or by read(2) */
 static size_t differences(const struct file *f, uint64_t seed, int by_read)
 {
 	static char buf[BUF], want[BUF];
@@ -355,19 +356,19 @@ static size_t compare_file(const struct file *f, uint64_t seed)
 	return by_map + by_read;
 }
 
-/* What both do, one after the other */
+/* The two roles */
 
 static void as_writer(void)
 {
 	uint64_t seed = random_number(), different;
 	double began, there_and_back;
 
-	receive("word that it has all files mapped");
+	receive("the message that all files are mapped");
 	for (int i = 0; i < nfiles; i++)
 		write_file(&files[i], seed);
 	began = now();
 	send(seed);
-	receive("word that it has seen the announcement");
+	receive("the message that it has seen the announcement");
 	there_and_back = now() - began;
 	say("announces it: host %d has seen that, the answer was back after %.0f us",
 	    other, there_and_back * 1e6);
@@ -387,8 +388,8 @@ static void as_reader(void)
 	send(0);
 	seed = receive("the announcement of what it wrote");
 	send(0);
-	ns = receive("word to go on");
-	say("sees the announcement, not more than %.0f us after it was made",
+	ns = receive("the message to go on");
+	say("sees the announcement, at most %.0f us after it was made",
 	    ns / 1e3);
 	for (int i = 0; i < nfiles; i++)
 		different += compare_file(&files[i], seed);
@@ -405,7 +406,7 @@ static int ascending(const void *a, const void *b)
 	return (d > 0) - (d < 0);
 }
 
-/* Host 1 begins, since it was host 0 that spoke last */
+/* Host 1 begins, because host 0 sent the last value */
 static void pings(void)
 {
 	double us[PINGS];
@@ -424,7 +425,7 @@ static void pings(void)
 	if (me == 0)
 		return;
 	qsort(us, PINGS, sizeof(*us), ascending);
-	say("flags   there and back, %d times: %.0f us at best, %.0f us in the middle, %.0f us at worst",
+	say("flags   %d round trips: %.0f us minimum, %.0f us median, %.0f us maximum",
 	    PINGS, us[0], us[PINGS / 2], us[PINGS - 1]);
 }
 
