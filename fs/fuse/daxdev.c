@@ -50,10 +50,10 @@ static void fuse_daxdev_free(struct fuse_daxdev *dev)
 		fs_put_dax(dev->dax_dev, dev);
 	dax_read_unlock(id);
 
-	if (dev->used)
-		trace_fuse_daxdev_release(dev);
-	vfree(dev->used);
-	mutex_destroy(&dev->used_lock);
+	if (dev->reserved)
+		trace_fuse_daxdev_free(dev);
+	vfree(dev->reserved);
+	mutex_destroy(&dev->reserved_lock);
 	fuse_conn_put(dev->fc);
 	kfree(dev);
 }
@@ -65,7 +65,7 @@ void fuse_daxdev_put(struct fuse_daxdev *dev)
 }
 
 /* Who has claimed the device, with a reference */
-struct fuse_daxdev *fuse_daxdev_of(struct dax_device *dax_dev)
+struct fuse_daxdev *fuse_daxdev_get_by_dax(struct dax_device *dax_dev)
 {
 	struct fuse_daxdev *dev;
 
@@ -82,7 +82,7 @@ struct fuse_daxdev *fuse_daxdev_of(struct dax_device *dax_dev)
  * Mark the device as removed, for whoever uses it. Returns it with a reference
  * if there is anybody.
  */
-struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev)
+struct fuse_daxdev *fuse_daxdev_mark_dead(struct dax_device *dax_dev)
 {
 	struct fuse_daxdev *dev;
 
@@ -122,9 +122,9 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc, u32 index,
 	strscpy(dev->name, dev_name(bus_dev));
 	dev->fc = fuse_conn_get(fc);
 	refcount_set(&dev->count, 1);
-	mutex_init(&dev->used_lock);
-	spin_lock_init(&dev->uses_lock);
-	INIT_LIST_HEAD(&dev->uses);
+	mutex_init(&dev->reserved_lock);
+	spin_lock_init(&dev->attach_lock);
+	INIT_LIST_HEAD(&dev->attached);
 	init_waitqueue_head(&dev->evict_waitq);
 
 	err = xa_insert(&fuse_daxdevs, (unsigned long)dax_dev, dev, GFP_KERNEL);
@@ -146,8 +146,8 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc, u32 index,
 
 	err = -ENOMEM;
 	/* Not charged: who opens a file first has not asked for the device */
-	dev->used = vzalloc(fuse_daxdev_bytes(dev));
-	if (!dev->used)
+	dev->reserved = vzalloc(fuse_daxdev_bytes(dev));
+	if (!dev->reserved)
 		goto out;
 	err = 0;
 out:
@@ -337,7 +337,7 @@ static int fuse_daxdev_register_by_name(struct fuse_conn *fc, u32 index,
 }
 
 /* Ask the server for a device */
-static int fuse_daxdev_ask(struct fuse_mount *fm, u32 index)
+static int fuse_daxdev_request(struct fuse_mount *fm, u32 index)
 {
 	FUSE_ARGS(args);
 	struct fuse_get_daxdev_in inarg = { .index = index };
@@ -393,7 +393,7 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 	dev = fuse_daxdev_lookup(fmc, index);
 	err = 0;
 	if (!dev) {
-		err = fuse_daxdev_ask(fm, index);
+		err = fuse_daxdev_request(fm, index);
 		dev = fuse_daxdev_lookup(fmc, index);
 	}
 	mutex_unlock(&fmc->get_daxdev_lock);
@@ -418,17 +418,18 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 /* Bits to set or clear at a time: bitmap_set() counts with int */
 #define FUSE_DAXDEV_STEP	((unsigned long)SZ_1G)
 
-static void fuse_daxdev_mark(struct fuse_daxdev *dev, unsigned long first,
-			     unsigned long npages, bool used)
+static void fuse_daxdev_mark_reserved(struct fuse_daxdev *dev,
+				      unsigned long first,
+				      unsigned long npages, bool reserved)
 {
-	lockdep_assert_held(&dev->used_lock);
+	lockdep_assert_held(&dev->reserved_lock);
 
 	while (npages) {
-		unsigned long *map = dev->used + BIT_WORD(first);
+		unsigned long *map = dev->reserved + BIT_WORD(first);
 		unsigned int start = first % BITS_PER_LONG;
 		unsigned int n = min(npages, FUSE_DAXDEV_STEP);
 
-		if (used)
+		if (reserved)
 			bitmap_set(map, start, n);
 		else
 			bitmap_clear(map, start, n);
@@ -443,52 +444,53 @@ static void fuse_daxdev_mark(struct fuse_daxdev *dev, unsigned long first,
  * belongs to some file already, the same one included: fs-dax can't have one
  * page in two places.
  */
-int fuse_daxdev_own(struct fuse_daxdev *dev, u64 offset, u64 len)
+int fuse_daxdev_reserve(struct fuse_daxdev *dev, u64 offset, u64 len)
 {
 	unsigned long first = offset >> PAGE_SHIFT;
 	unsigned long end = (offset + len) >> PAGE_SHIFT;
 	int err = -EEXIST;
 
-	mutex_lock(&dev->used_lock);
-	if (find_next_bit(dev->used, end, first) >= end) {
-		fuse_daxdev_mark(dev, first, end - first, true);
+	mutex_lock(&dev->reserved_lock);
+	if (find_next_bit(dev->reserved, end, first) >= end) {
+		fuse_daxdev_mark_reserved(dev, first, end - first, true);
 		err = 0;
 	}
-	mutex_unlock(&dev->used_lock);
+	mutex_unlock(&dev->reserved_lock);
 
 	return err;
 }
 
-/* Give up a range that fuse_daxdev_own() was successful for, or a part of it */
-void fuse_daxdev_disown(struct fuse_daxdev *dev, u64 offset, u64 len)
+/* Give up a range that fuse_daxdev_reserve() was successful for, or a part of it */
+void fuse_daxdev_release(struct fuse_daxdev *dev, u64 offset, u64 len)
 {
-	mutex_lock(&dev->used_lock);
-	fuse_daxdev_mark(dev, offset >> PAGE_SHIFT, len >> PAGE_SHIFT, false);
-	mutex_unlock(&dev->used_lock);
+	mutex_lock(&dev->reserved_lock);
+	fuse_daxdev_mark_reserved(dev, offset >> PAGE_SHIFT, len >> PAGE_SHIFT,
+				  false);
+	mutex_unlock(&dev->reserved_lock);
 }
 
 /* From now on a removal of the device finds the map, and with it the inode */
-void fuse_daxdev_use(struct fuse_fmap_use *use)
+void fuse_daxdev_attach(struct fuse_fmap_attachment *att)
 {
-	struct fuse_daxdev *dev = use->dev;
+	struct fuse_daxdev *dev = att->dev;
 
-	use->leaving = false;
-	spin_lock(&dev->uses_lock);
-	list_add_tail(&use->entry, &dev->uses);
-	dev->nuses++;
-	spin_unlock(&dev->uses_lock);
+	att->evicting = false;
+	spin_lock(&dev->attach_lock);
+	list_add_tail(&att->entry, &dev->attached);
+	dev->nattached++;
+	spin_unlock(&dev->attach_lock);
 }
 
 /* The map goes away, or the inode that it was for gets none */
-void fuse_daxdev_unuse(struct fuse_fmap_use *use)
+void fuse_daxdev_detach(struct fuse_fmap_attachment *att)
 {
-	struct fuse_daxdev *dev = use->dev;
+	struct fuse_daxdev *dev = att->dev;
 
-	spin_lock(&dev->uses_lock);
-	list_del(&use->entry);
-	dev->nuses--;
-	dev->nleaving -= use->leaving;
-	spin_unlock(&dev->uses_lock);
+	spin_lock(&dev->attach_lock);
+	list_del(&att->entry);
+	dev->nattached--;
+	dev->nevicting -= att->evicting;
+	spin_unlock(&dev->attach_lock);
 
 	if (wq_has_sleeper(&dev->evict_waitq))
 		wake_up_all(&dev->evict_waitq);

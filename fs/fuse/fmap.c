@@ -56,7 +56,8 @@ static const char *fuse_fmap_check_extent(const struct fuse_fmap_extent *ext)
 	return NULL;
 }
 
-static const char *fuse_fmap_check_stripe(const struct fuse_fmap_stripe *set)
+static const char *
+fuse_fmap_check_stripe_set(const struct fuse_fmap_stripe_set *set)
 {
 	struct fuse_fmap_div div;
 
@@ -83,7 +84,7 @@ static const char *fuse_fmap_check_stripe(const struct fuse_fmap_stripe *set)
  * Bytes that strip number s of a set must have: all whole chunks before the
  * last row, and what the last row puts there, up to the end of its page.
  */
-static u64 fuse_fmap_strip_need(const struct fuse_fmap_stripe *set, u32 s)
+static u64 fuse_fmap_strip_need(const struct fuse_fmap_stripe_set *set, u32 s)
 {
 	u64 nbytes = PAGE_ALIGN(set->nbytes);
 	u64 row = (u64)set->nstrips * set->chunk_size;
@@ -157,14 +158,14 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 	msg->file_size = h.file_size;
 
 	for (msg->seg = 0; msg->seg < h.nextents; msg->seg++) {
-		struct fuse_fmap_stripe set = { .nstrips = 1 };
+		struct fuse_fmap_stripe_set set = { .nstrips = 1 };
 		u64 nbytes = 0;
 
 		msg->strip = 0;
 		if (h.kind == FUSE_FMAP_STRIPED) {
 			if (!fuse_fmap_take(msg, &pos, &set, sizeof(set)))
 				return "ends before its last stripe set";
-			why = fuse_fmap_check_stripe(&set);
+			why = fuse_fmap_check_stripe_set(&set);
 			if (why)
 				return why;
 			if (msg->seg + 1 < h.nextents &&
@@ -266,14 +267,14 @@ unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_find_dev);
 
 /* How much of the extent just returned the file uses, from its start, in bytes */
-u64 fuse_fmap_used(const struct fuse_fmap_cursor *cur,
-		   const struct fuse_fmap_extent *ext)
+u64 fuse_fmap_used_len(const struct fuse_fmap_cursor *cur,
+		       const struct fuse_fmap_extent *ext)
 {
 	if (cur->msg->kind == FUSE_FMAP_EXTENTS)
 		return ext->len;
 	return fuse_fmap_strip_need(&cur->set, cur->strip);
 }
-EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_used);
+EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_used_len);
 
 /* Bytes that the map of a checked message takes, SIZE_MAX if too many */
 size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
@@ -290,7 +291,7 @@ size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_bytes);
 
 static void fuse_fmap_build_set(struct fuse_fmap_set *set,
-				const struct fuse_fmap_stripe *wire,
+				const struct fuse_fmap_stripe_set *wire,
 				struct fuse_fmap_strip *strips)
 {
 	u64 pages = wire->nbytes >> PAGE_SHIFT;
@@ -394,7 +395,7 @@ static void fuse_fmap_strip_range(const struct fuse_fmap_set *set, u32 s,
 				  u64 nbytes, struct fuse_fmap_range *range)
 {
 	const struct fuse_fmap_strip *strip = &set->strips[s];
-	struct fuse_fmap_stripe wire = {
+	struct fuse_fmap_stripe_set wire = {
 		.nstrips = set->nstrips,
 		.chunk_size = set->chunk_size,
 		.nbytes = nbytes,
@@ -406,7 +407,7 @@ static void fuse_fmap_strip_range(const struct fuse_fmap_set *set, u32 s,
 }
 
 /*
- * Walk all device ranges of a map. Together they are what fuse_fmap_used()
+ * Walk all device ranges of a map. Together they are what fuse_fmap_used_len()
  * tells of the message, joined where one follows the other. Returns false at
  * the end.
  */

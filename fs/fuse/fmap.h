@@ -17,7 +17,7 @@
 
 /* To this layer these are pointers that it hands back */
 struct fuse_daxdev;
-struct fuse_fmap_use;
+struct fuse_fmap_attachment;
 struct inode;
 
 /*
@@ -78,14 +78,14 @@ struct fuse_fmap_seg {
  * @equal: all segments but the last are of one length, so that @by_seg finds
  *	the segment of a position
  * @readonly: for the owner: some device of the map can't be written
- * @degraded: for the owner: some device of the map was removed
- * @failed: for the owner: a device was removed or memory has failed, so that
+ * @dev_lost: for the owner: some device of the map was removed
+ * @skip_present: for the owner: a device was removed or memory has failed, so that
  *	a fault must ask for the memory also if an earlier one has found it
  * @by_seg: divides pages by pages in a segment
  * @file_size: size of the file in bytes
  * @inode: for the owner: the file
- * @uses: for the owner: the devices of the map
- * @nuses: for the owner: number of @uses
+ * @attachments: for the owner: the devices of the map
+ * @nattachments: for the owner: number of @attachments
  * @segs: @nsegs segments and the end mark, which is at or behind @file_size;
  *	behind them are the stripe sets and then their strips, if any
  *
@@ -96,13 +96,13 @@ struct fuse_fmap {
 	u32 bytes;
 	bool equal;
 	bool readonly;
-	bool degraded;
-	bool failed;
-	u32 nuses;
+	bool dev_lost;
+	bool skip_present;
+	u32 nattachments;
 	struct fuse_fmap_div by_seg;
 	u64 file_size;
 	struct inode *inode;
-	struct fuse_fmap_use *uses;
+	struct fuse_fmap_attachment *attachments;
 	struct fuse_fmap_seg segs[];
 };
 
@@ -144,7 +144,7 @@ struct fuse_fmap_cursor {
 	u32 strips_left;
 	u32 seg;
 	u32 strip;
-	struct fuse_fmap_stripe set;	/* of the extent just returned, kind 1 */
+	struct fuse_fmap_stripe_set set;	/* of the extent just returned, kind 1 */
 };
 
 /* Position in a map, for fuse_fmap_next_range(); begins as all zero */
@@ -168,8 +168,8 @@ bool fuse_fmap_next(struct fuse_fmap_cursor *cur,
 		    struct fuse_fmap_extent *ext);
 unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 				unsigned int ndevs, u32 index);
-u64 fuse_fmap_used(const struct fuse_fmap_cursor *cur,
-		   const struct fuse_fmap_extent *ext);
+u64 fuse_fmap_used_len(const struct fuse_fmap_cursor *cur,
+		       const struct fuse_fmap_extent *ext);
 size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg);
 const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 			    const struct fuse_fmap_dev *devs,

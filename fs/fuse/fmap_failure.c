@@ -24,7 +24,7 @@ DEFINE_SRCU_FAST(fuse_fmap_srcu);
 #define FUSE_FMAP_PIN_WAIT	(10 * HZ)
 
 /* A request that tells the server of a failure */
-struct fuse_dax_failure {
+struct fuse_dax_notification {
 	struct fuse_args args;
 	struct fuse_dax_failure_in in;
 	struct fuse_conn *fc;
@@ -33,14 +33,14 @@ struct fuse_dax_failure {
 
 static void fuse_dax_failure_end(struct fuse_args *args, int error)
 {
-	struct fuse_dax_failure *told =
-		container_of(args, struct fuse_dax_failure, args);
+	struct fuse_dax_notification *note =
+		container_of(args, struct fuse_dax_notification, args);
 
 	if (error == -ENOSYS)
-		WRITE_ONCE(told->fc->fmap->tell_failures, false);
-	iput(told->inode);
-	fuse_conn_put(told->fc);
-	kfree(told);
+		WRITE_ONCE(note->fc->fmap->notify_failures, false);
+	iput(note->inode);
+	fuse_conn_put(note->fc);
+	kfree(note);
 }
 
 /*
@@ -48,36 +48,38 @@ static void fuse_dax_failure_end(struct fuse_args *args, int error)
  * room in the queue: who reports a failure must not depend on a server. The
  * file, if it is one's, can't be forgotten as long as the request is queued.
  */
-static void fuse_dax_tell(struct fuse_mount *fm, struct inode *inode,
-			  const struct fuse_dax_failure_in *what)
+static void fuse_dax_notify(struct fuse_mount *fm, struct inode *inode,
+			    const struct fuse_dax_failure_in *what)
 {
-	struct fuse_dax_failure *told;
+	struct fuse_dax_notification *note;
 
-	if (!READ_ONCE(fm->fc->fmap->tell_failures))
+	if (!READ_ONCE(fm->fc->fmap->notify_failures))
 		return;
 
-	told = kzalloc_obj(*told, GFP_NOFS);
-	if (!told)
+	note = kzalloc_obj(*note, GFP_NOFS);
+	if (!note)
 		return;
 
-	told->in = *what;
-	told->fc = fuse_conn_get(fm->fc);
-	told->args.opcode = FUSE_DAX_FAILURE;
-	told->args.nodeid = FUSE_ROOT_ID;
+	note->in = *what;
+	note->fc = fuse_conn_get(fm->fc);
+	note->args.opcode = FUSE_DAX_FAILURE;
+	note->args.nodeid = FUSE_ROOT_ID;
 	if (inode) {
 		ihold(inode);
-		told->inode = inode;
-		told->args.nodeid = get_node_id(inode);
+		note->inode = inode;
+		note->args.nodeid = get_node_id(inode);
 	}
-	told->args.force = true;
-	told->args.nocreds = true;
-	told->args.in_numargs = 1;
-	told->args.in_args[0].size = sizeof(told->in);
-	told->args.in_args[0].value = &told->in;
-	told->args.end = fuse_dax_failure_end;
-	if (fuse_simple_background(fm, &told->args, GFP_NOFS))
-		fuse_dax_failure_end(&told->args, 0);
+	note->args.force = true;
+	note->args.nocreds = true;
+	note->args.in_numargs = 1;
+	note->args.in_args[0].size = sizeof(note->in);
+	note->args.in_args[0].value = &note->in;
+	note->args.end = fuse_dax_failure_end;
+	if (fuse_simple_background(fm, &note->args, GFP_NOFS))
+		fuse_dax_failure_end(&note->args, 0);
 }
+
+typedef bool (*fuse_fmap_visit_t)(struct fuse_fmap_attachment *att, void *arg);
 
 /*
  * Call @visit for each map that uses the device, until it returns true. Inodes
@@ -86,35 +88,34 @@ static void fuse_dax_tell(struct fuse_mount *fm, struct inode *inode,
  * once unmounting has begun: the caller holds killsb and has seen that there is
  * a mount.
  */
-static void fuse_daxdev_visit(struct fuse_daxdev *dev,
-			      bool (*visit)(struct fuse_fmap_use *use,
-					    void *arg), void *arg)
+static void fuse_daxdev_for_each_map(struct fuse_daxdev *dev,
+				     fuse_fmap_visit_t visit, void *arg)
 {
 	struct inode *inode, *last = NULL;
-	struct fuse_fmap_use *use;
+	struct fuse_fmap_attachment *att;
 	bool stop = false;
 
 	lockdep_assert_held(&dev->fc->killsb);
 
-	spin_lock(&dev->uses_lock);
-	list_for_each_entry(use, &dev->uses, entry) {
-		if (fuse_inode_fmap(use->map->inode) != use->map)
+	spin_lock(&dev->attach_lock);
+	list_for_each_entry(att, &dev->attached, entry) {
+		if (fuse_inode_fmap(att->map->inode) != att->map)
 			continue;
-		inode = igrab(use->map->inode);
+		inode = igrab(att->map->inode);
 		if (!inode)
 			continue;
 
-		spin_unlock(&dev->uses_lock);
+		spin_unlock(&dev->attach_lock);
 		/* Its entry was needed to get from there to this one */
 		iput(last);
 		last = inode;
-		stop = visit(use, arg);
+		stop = visit(att, arg);
 		cond_resched();
-		spin_lock(&dev->uses_lock);
+		spin_lock(&dev->attach_lock);
 		if (stop)
 			break;
 	}
-	spin_unlock(&dev->uses_lock);
+	spin_unlock(&dev->attach_lock);
 	iput(last);
 }
 
@@ -123,10 +124,10 @@ static void fuse_daxdev_visit(struct fuse_daxdev *dev,
  * lock is not held meanwhile, since who has pinned a page may fault on another
  * one before it lets go. No page of the device comes back: it is dead.
  */
-static void fuse_fmap_unmap_range(struct fuse_fmap_use *use, loff_t start,
-				  loff_t last)
+static void fuse_fmap_unmap_range(struct fuse_fmap_attachment *att,
+				  loff_t start, loff_t last)
 {
-	struct inode *inode = use->map->inode;
+	struct inode *inode = att->map->inode;
 	struct address_space *mapping = inode->i_mapping;
 	struct page *page;
 
@@ -135,7 +136,7 @@ static void fuse_fmap_unmap_range(struct fuse_fmap_use *use, loff_t start,
 		if (!wait_var_event_timeout(page, dax_page_is_idle(page),
 					    FUSE_FMAP_PIN_WAIT)) {
 			pr_warn("connection %u: the removal of DAX device %s waits for pinned pages of node %llu\n",
-				use->dev->fc->dev, use->dev->name,
+				att->dev->fc->dev, att->dev->name,
 				get_node_id(inode));
 			wait_var_event(page, dax_page_is_idle(page));
 		}
@@ -148,9 +149,9 @@ static void fuse_fmap_unmap_range(struct fuse_fmap_use *use, loff_t start,
  * Take the device's pages out of the file's mappings. What is on devices that
  * still work stays, and nobody has to wait for what is pinned there.
  */
-static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
+static bool fuse_fmap_unmap(struct fuse_fmap_attachment *att, void *arg)
 {
-	struct inode *inode = use->map->inode;
+	struct inode *inode = att->map->inode;
 	struct address_space *mapping = inode->i_mapping;
 	struct fuse_fmap_range range;
 	unsigned long index = 0;
@@ -159,10 +160,10 @@ static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
 	filemap_invalidate_lock(mapping);
 	while (xa_find(&mapping->i_pages, &index, ULONG_MAX, XA_PRESENT)) {
 		pos = (loff_t)index << PAGE_SHIFT;
-		fuse_fmap_resolve(use->map, pos, &range);
+		fuse_fmap_resolve(att->map, pos, &range);
 		last = pos + range.len - 1;
-		if (range.dev == use->dev)
-			fuse_fmap_unmap_range(use, pos, last);
+		if (range.dev == att->dev)
+			fuse_fmap_unmap_range(att, pos, last);
 		index = (last >> PAGE_SHIFT) + 1;
 		cond_resched();
 	}
@@ -176,40 +177,40 @@ static bool fuse_fmap_unmap(struct fuse_fmap_use *use, void *arg)
 }
 
 /* From here on all faults on files of the device take the invalidate lock */
-static void fuse_daxdev_degrade_maps(struct fuse_daxdev *dev)
+static void fuse_daxdev_mark_maps(struct fuse_daxdev *dev)
 {
-	struct fuse_fmap_use *use;
+	struct fuse_fmap_attachment *att;
 
-	spin_lock(&dev->uses_lock);
-	list_for_each_entry(use, &dev->uses, entry) {
-		WRITE_ONCE(use->map->degraded, true);
-		WRITE_ONCE(use->map->failed, true);
+	spin_lock(&dev->attach_lock);
+	list_for_each_entry(att, &dev->attached, entry) {
+		WRITE_ONCE(att->map->dev_lost, true);
+		WRITE_ONCE(att->map->skip_present, true);
 	}
-	spin_unlock(&dev->uses_lock);
+	spin_unlock(&dev->attach_lock);
 
 	synchronize_srcu(&fuse_fmap_srcu);
 }
 
 /* Count the inodes that are on their way out; they unmap their pages themselves */
-static void fuse_daxdev_count_leaving(struct fuse_daxdev *dev)
+static void fuse_daxdev_count_evicting(struct fuse_daxdev *dev)
 {
-	struct fuse_fmap_use *use;
+	struct fuse_fmap_attachment *att;
 
-	spin_lock(&dev->uses_lock);
-	list_for_each_entry(use, &dev->uses, entry) {
-		struct inode *inode = use->map->inode;
+	spin_lock(&dev->attach_lock);
+	list_for_each_entry(att, &dev->attached, entry) {
+		struct inode *inode = att->map->inode;
 
 		spin_lock(&inode->i_lock);
-		use->leaving = inode_state_read(inode) & (I_FREEING | I_WILL_FREE);
+		att->evicting = inode_state_read(inode) & (I_FREEING | I_WILL_FREE);
 		spin_unlock(&inode->i_lock);
-		dev->nleaving += use->leaving;
+		dev->nevicting += att->evicting;
 	}
-	spin_unlock(&dev->uses_lock);
+	spin_unlock(&dev->attach_lock);
 }
 
-static bool fuse_daxdev_none_left(struct fuse_daxdev *dev, unsigned long *n)
+static bool fuse_daxdev_is_zero(struct fuse_daxdev *dev, unsigned long *n)
 {
-	guard(spinlock)(&dev->uses_lock);
+	guard(spinlock)(&dev->attach_lock);
 	return !*n;
 }
 
@@ -218,14 +219,14 @@ static bool fuse_daxdev_none_left(struct fuse_daxdev *dev, unsigned long *n)
  * page table and no inode may know any of them: files are unmapped, and inodes
  * on their way out, which do that themselves, are waited for.
  */
-static void fuse_daxdev_remove(struct fuse_daxdev *dev)
+static void fuse_daxdev_handle_removal(struct fuse_daxdev *dev)
 {
 	const struct fuse_dax_failure_in what = {
 		.index = dev->index,
 		.event = FUSE_DAX_REMOVED,
 		.len = dev->size,
 	};
-	unsigned long *wait_for = &dev->nuses;
+	unsigned long *wait_for = &dev->nattached;
 	struct fuse_conn *fc = dev->fc;
 	struct fuse_mount *fm;
 
@@ -233,21 +234,21 @@ static void fuse_daxdev_remove(struct fuse_daxdev *dev)
 		dev->name);
 	trace_fuse_daxdev_failure(dev, FUSE_ROOT_ID, &what);
 
-	/* Pairs with the barrier in fuse_fmap_use() */
+	/* Pairs with the barrier in fuse_fmap_attach_devs() */
 	smp_mb();
-	fuse_daxdev_degrade_maps(dev);
+	fuse_daxdev_mark_maps(dev);
 
 	down_read(&fc->killsb);
 	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
 	if (fm) {
-		fuse_dax_tell(fm, NULL, &what);
-		fuse_daxdev_visit(dev, fuse_fmap_unmap, NULL);
-		fuse_daxdev_count_leaving(dev);
-		wait_for = &dev->nleaving;
+		fuse_dax_notify(fm, NULL, &what);
+		fuse_daxdev_for_each_map(dev, fuse_fmap_unmap, NULL);
+		fuse_daxdev_count_evicting(dev);
+		wait_for = &dev->nevicting;
 	}
 	up_read(&fc->killsb);
 
-	wait_event(dev->evict_waitq, fuse_daxdev_none_left(dev, wait_for));
+	wait_event(dev->evict_waitq, fuse_daxdev_is_zero(dev, wait_for));
 }
 
 /* Memory of a device that is bad, and whose it is */
@@ -263,18 +264,18 @@ struct fuse_daxdev_bad_page {
  * once if that is what the process, or the system, is set to, else when it
  * comes to the page again.
  */
-static bool fuse_fmap_kill_users(struct fuse_fmap_use *use, void *arg)
+static bool fuse_fmap_kill_users(struct fuse_fmap_attachment *att, void *arg)
 {
 	struct fuse_daxdev_bad_page *bad = arg;
-	struct inode *inode = use->map->inode;
+	struct inode *inode = att->map->inode;
 	pgoff_t index;
 
-	if (!fuse_fmap_find(use->map, use->dev, bad->what.offset,
+	if (!fuse_fmap_find(att->map, att->dev, bad->what.offset,
 			    &bad->what.pos))
 		return false;
 
 	/* What faults map that have not seen it is unmapped below */
-	WRITE_ONCE(use->map->failed, true);
+	WRITE_ONCE(att->map->skip_present, true);
 	synchronize_srcu(&fuse_fmap_srcu);
 
 	bad->nodeid = get_node_id(inode);
@@ -284,9 +285,9 @@ static bool fuse_fmap_kill_users(struct fuse_fmap_use *use, void *arg)
 					     bad->mf_flags);
 	unmap_mapping_pages(inode->i_mapping, index, 1, false);
 	pr_err("connection %u: DAX device %s: bad memory at 0x%llx, node %llu at 0x%llx\n",
-	       use->dev->fc->dev, use->dev->name, bad->what.offset,
+	       att->dev->fc->dev, att->dev->name, bad->what.offset,
 	       bad->nodeid, bad->what.pos);
-	fuse_dax_tell(get_fuse_mount(inode), inode, &bad->what);
+	fuse_dax_notify(get_fuse_mount(inode), inode, &bad->what);
 
 	return true;
 }
@@ -318,12 +319,12 @@ static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
 	down_read(&fc->killsb);
 	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
 	if (fm)
-		fuse_daxdev_visit(dev, fuse_fmap_kill_users, &bad);
+		fuse_daxdev_for_each_map(dev, fuse_fmap_kill_users, &bad);
 	if (bad.nodeid == FUSE_ROOT_ID) {
 		pr_err("connection %u: DAX device %s: bad memory at 0x%llx, in no open file\n",
 		       fc->dev, dev->name, offset);
 		if (fm)
-			fuse_dax_tell(fm, NULL, &bad.what);
+			fuse_dax_notify(fm, NULL, &bad.what);
 	}
 	up_read(&fc->killsb);
 	trace_fuse_daxdev_failure(dev, bad.nodeid, &bad.what);
@@ -340,14 +341,14 @@ static int fuse_daxdev_notify_failure(struct dax_device *dax_dev, u64 offset,
 	u64 end;
 
 	if (mf_flags & MF_MEM_PRE_REMOVE) {
-		dev = fuse_daxdev_latch_dead(dax_dev);
+		dev = fuse_daxdev_mark_dead(dax_dev);
 		if (dev)
-			fuse_daxdev_remove(dev);
+			fuse_daxdev_handle_removal(dev);
 		fuse_daxdev_put(dev);
 		return 0;
 	}
 
-	dev = fuse_daxdev_of(dax_dev);
+	dev = fuse_daxdev_get_by_dax(dax_dev);
 	if (!dev)
 		return -EOPNOTSUPP;
 

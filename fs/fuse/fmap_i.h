@@ -4,10 +4,10 @@
  *
  * fmap.c          the map: decode, validate, resolve
  * daxdev.c        the connection's table of DAX devices
+ * fmap_conn.c     the connection's state and its control files
  * fmap_inode.c    map arrival and attachment to the inode
  * fmap_iomap.c    read, write and page faults
  * fmap_failure.c  a device goes away, or has bad memory
- * fmap_ctl.c      what a connection has, for the control file system
  * fmap_trace.h    tracepoints
  */
 #ifndef _FS_FUSE_FMAP_I_H
@@ -31,7 +31,7 @@ struct seq_file;
  * struct fuse_fmap_conn - a connection that was offered DAX file maps
  * @kinds: mask of the kinds the server may send; 0 until it has accepted
  * @no_get_fmap: the server doesn't implement GET_FMAP
- * @tell_failures: the server wants to know what fails
+ * @notify_failures: the server wants to know what fails
  * @closed: unmounted, no device can be registered any more; set under the
  *	lock of @devices
  * @devices: struct fuse_daxdev by the server's index. The table holds a
@@ -47,7 +47,7 @@ struct seq_file;
 struct fuse_fmap_conn {
 	u32 kinds;
 	bool no_get_fmap;
-	bool tell_failures;
+	bool notify_failures;
 	bool closed;
 	struct xarray devices;
 	struct mutex get_daxdev_lock;	/* GET_DAXDEV in flight */
@@ -70,15 +70,15 @@ struct fuse_fmap_conn {
  * @name: name on the dax bus
  * @fc: the connection, with a reference. Before the table and the maps let go
  *	of their devices the connection can't be freed
- * @used_lock: protects @used
- * @used: a bit for each page: it belongs to some file
- * @uses_lock: protects @uses and @nuses. An inode stays in there until its
+ * @reserved_lock: protects @reserved
+ * @reserved: a bit for each page: it belongs to some file
+ * @attach_lock: protects @attached and @nattached. An inode stays in there until its
  *	eviction, so that it can be grabbed under the lock
- * @uses: struct fuse_fmap_use of each map that uses the device
- * @nuses: number of @uses
- * @nleaving: number of @uses whose inode was on its way out when the device was
+ * @attached: struct fuse_fmap_attachment of each map that uses the device
+ * @nattached: number of @attached
+ * @nevicting: number of @attached whose inode was on its way out when the device was
  *	removed
- * @evict_waitq: woken when an inode has left @uses
+ * @evict_waitq: woken when an inode has left @attached
  * @failures: pages of bad memory that were reported
  */
 struct fuse_daxdev {
@@ -91,28 +91,28 @@ struct fuse_daxdev {
 	u32 index;
 	char name[32];
 	struct fuse_conn *fc;
-	struct mutex used_lock;		/* see above */
-	unsigned long *used;
-	spinlock_t uses_lock;		/* see above */
-	struct list_head uses;
-	unsigned long nuses;
-	unsigned long nleaving;
+	struct mutex reserved_lock;		/* see above */
+	unsigned long *reserved;
+	spinlock_t attach_lock;		/* see above */
+	struct list_head attached;
+	unsigned long nattached;
+	unsigned long nevicting;
 	wait_queue_head_t evict_waitq;
 	atomic_long_t failures;
 };
 
 /**
- * struct fuse_fmap_use - a map uses a device
+ * struct fuse_fmap_attachment - a map uses a device
  * @entry: in the device's list
  * @map: the map
  * @dev: the device, with a reference
- * @leaving: counted in the device's nleaving
+ * @evicting: counted in the device's nevicting
  */
-struct fuse_fmap_use {
+struct fuse_fmap_attachment {
 	struct list_head entry;
 	struct fuse_fmap *map;
 	struct fuse_daxdev *dev;
-	bool leaving;
+	bool evicting;
 };
 
 static inline bool fuse_fmap_offered(const struct fuse_conn *fc)
@@ -130,40 +130,45 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
  * been removed, the name goes with its last user, as do those that the removal
  * has found: who opens the file when nobody has it any more gets another map.
  */
-static inline void fuse_fmap_named(struct inode *inode)
+static inline void fuse_fmap_uncache_if_lost(struct inode *inode)
 {
 	const struct fuse_fmap *map = fuse_inode_fmap(inode);
 
-	if (map && READ_ONCE(map->degraded))
+	if (map && READ_ONCE(map->dev_lost))
 		d_mark_dontcache(inode);
 }
 
 /* daxdev.c */
 struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index);
 void fuse_daxdev_put(struct fuse_daxdev *dev);
-struct fuse_daxdev *fuse_daxdev_of(struct dax_device *dax_dev);
-struct fuse_daxdev *fuse_daxdev_latch_dead(struct dax_device *dax_dev);
+struct fuse_daxdev *fuse_daxdev_get_by_dax(struct dax_device *dax_dev);
+struct fuse_daxdev *fuse_daxdev_mark_dead(struct dax_device *dax_dev);
 void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc);
 size_t fuse_daxdev_bytes(const struct fuse_daxdev *dev);
-int fuse_daxdev_own(struct fuse_daxdev *dev, u64 offset, u64 len);
-void fuse_daxdev_disown(struct fuse_daxdev *dev, u64 offset, u64 len);
-void fuse_daxdev_use(struct fuse_fmap_use *use);
-void fuse_daxdev_unuse(struct fuse_fmap_use *use);
+int fuse_daxdev_reserve(struct fuse_daxdev *dev, u64 offset, u64 len);
+void fuse_daxdev_release(struct fuse_daxdev *dev, u64 offset, u64 len);
+void fuse_daxdev_attach(struct fuse_fmap_attachment *att);
+void fuse_daxdev_detach(struct fuse_fmap_attachment *att);
 
 /* fmap_failure.c */
 extern struct srcu_struct fuse_fmap_srcu;
 extern const struct dax_holder_operations fuse_daxdev_holder_ops;
 
-/* fmap_inode.c */
+/* fmap_conn.c */
 int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id);
 void fuse_fmap_conn_free(struct fuse_conn *fc);
 void fuse_fmap_conn_shutdown(struct fuse_conn *fc);
-void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds, bool tell_failures);
+void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds,
+			  bool notify_failures);
+int fuse_fmap_ctl_maps(struct seq_file *m, struct fuse_conn *fc);
+int fuse_fmap_ctl_devices(struct seq_file *m, struct fuse_conn *fc);
+
+/* fmap_inode.c */
+int fuse_fmap_load_locked(struct inode *inode);
 int fuse_fmap_load(struct inode *inode);
-int fuse_fmap_lock_and_load(struct inode *inode);
 void fuse_fmap_caps_changed(struct inode *inode);
-bool fuse_fmap_block(struct inode *inode);
-void fuse_fmap_unblock(struct inode *inode);
+bool fuse_fmap_inhibit_attach(struct inode *inode);
+void fuse_fmap_allow_attach(struct inode *inode);
 int fuse_fmap_open(struct inode *inode, struct file *file);
 void fuse_fmap_evict(struct inode *inode);
 struct folio *fuse_fmap_grab_folio(struct address_space *mapping,
@@ -177,10 +182,6 @@ int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma);
 int fuse_fmap_fsync_result(struct inode *inode, int err);
 int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		     u64 start, u64 len);
-
-/* fmap_ctl.c */
-int fuse_fmap_ctl_maps(struct seq_file *m, struct fuse_conn *fc);
-int fuse_fmap_ctl_devices(struct seq_file *m, struct fuse_conn *fc);
 
 /* A map never changes, so there is nothing that a fault would have to sync */
 #define FUSE_FMAP_FOP_FLAGS	FOP_MMAP_SYNC
@@ -197,7 +198,7 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 	return false;
 }
 
-static inline void fuse_fmap_named(struct inode *inode)
+static inline void fuse_fmap_uncache_if_lost(struct inode *inode)
 {
 }
 
@@ -215,16 +216,16 @@ static inline void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
 }
 
 static inline void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds,
-					bool tell_failures)
+					bool notify_failures)
 {
 }
 
-static inline int fuse_fmap_load(struct inode *inode)
+static inline int fuse_fmap_load_locked(struct inode *inode)
 {
 	return 0;
 }
 
-static inline int fuse_fmap_lock_and_load(struct inode *inode)
+static inline int fuse_fmap_load(struct inode *inode)
 {
 	return 0;
 }
@@ -233,12 +234,12 @@ static inline void fuse_fmap_caps_changed(struct inode *inode)
 {
 }
 
-static inline bool fuse_fmap_block(struct inode *inode)
+static inline bool fuse_fmap_inhibit_attach(struct inode *inode)
 {
 	return false;
 }
 
-static inline void fuse_fmap_unblock(struct inode *inode)
+static inline void fuse_fmap_allow_attach(struct inode *inode)
 {
 }
 

@@ -180,9 +180,9 @@ static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 }
 
 /* Give up what the first @nextents extents of the message own */
-static void fuse_fmap_disown(const struct fuse_fmap_msg *msg,
-			     const struct fuse_fmap_dev *devs,
-			     unsigned int ndevs, u32 nextents)
+static void fuse_fmap_unreserve(const struct fuse_fmap_msg *msg,
+				const struct fuse_fmap_dev *devs,
+				unsigned int ndevs, u32 nextents)
 {
 	struct fuse_fmap_cursor cur;
 	struct fuse_fmap_extent ext;
@@ -191,15 +191,16 @@ static void fuse_fmap_disown(const struct fuse_fmap_msg *msg,
 	while (nextents-- && fuse_fmap_next(&cur, &ext)) {
 		unsigned int i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
 
-		fuse_daxdev_disown(devs[i].dev, ext.offset,
-				   fuse_fmap_used(&cur, &ext));
+		fuse_daxdev_release(devs[i].dev, ext.offset,
+				    fuse_fmap_used_len(&cur, &ext));
 		cond_resched();
 	}
 }
 
 /* Own all device pages that the file uses, or none */
-static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
-			 const struct fuse_fmap_dev *devs, unsigned int ndevs)
+static int fuse_fmap_reserve(struct inode *inode, struct fuse_fmap_msg *msg,
+			     const struct fuse_fmap_dev *devs,
+			     unsigned int ndevs)
 {
 	struct fuse_fmap_cursor cur;
 	struct fuse_fmap_extent ext;
@@ -211,11 +212,11 @@ static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 		cond_resched();
 
 		i = fuse_fmap_find_dev(devs, ndevs, ext.devindex);
-		if (!fuse_daxdev_own(devs[i].dev, ext.offset,
-				     fuse_fmap_used(&cur, &ext)))
+		if (!fuse_daxdev_reserve(devs[i].dev, ext.offset,
+					 fuse_fmap_used_len(&cur, &ext)))
 			continue;
 
-		fuse_fmap_disown(msg, devs, ndevs, nextents);
+		fuse_fmap_unreserve(msg, devs, ndevs, nextents);
 		msg->seg = cur.seg;
 		msg->strip = cur.strip;
 		return fuse_fmap_refuse(inode, msg,
@@ -223,6 +224,13 @@ static int fuse_fmap_own(struct inode *inode, struct fuse_fmap_msg *msg,
 	}
 
 	return 0;
+}
+
+/* Memory of a map with its attachments, which follow it */
+static size_t fuse_fmap_memory(size_t bytes, unsigned int ndevs)
+{
+	return size_add(bytes, array_size(ndevs,
+					  sizeof(struct fuse_fmap_attachment)));
 }
 
 /* Add what the map takes to the connection's sums, or take it off */
@@ -234,8 +242,7 @@ static void fuse_fmap_account(struct fuse_conn *fc, const struct fuse_fmap *map,
 	atomic64_add(sign, &fmc->nmaps);
 	atomic64_add(sign * (s64)map->nsegs, &fmc->nsegs);
 	atomic64_add(sign * (s64)map->file_size, &fmc->file_bytes);
-	atomic64_add(sign * (s64)(map->bytes + array_size(map->nuses,
-							  sizeof(*map->uses))),
+	atomic64_add(sign * (s64)fuse_fmap_memory(map->bytes, map->nattachments),
 		     &fmc->map_bytes);
 }
 
@@ -278,7 +285,7 @@ static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 	 * either it has found this one or is found here.
 	 */
 	smp_mb();
-	if (READ_ONCE(map->degraded))
+	if (READ_ONCE(map->dev_lost))
 		d_mark_dontcache(inode);
 	return 0;
 }
@@ -287,29 +294,28 @@ static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 static struct fuse_fmap *fuse_fmap_alloc(const struct fuse_fmap_msg *msg,
 					 unsigned int ndevs)
 {
-	size_t bytes = fuse_fmap_bytes(msg);
-
-	return kvmalloc(size_add(bytes, array_size(ndevs, sizeof(struct fuse_fmap_use))),
+	return kvmalloc(fuse_fmap_memory(fuse_fmap_bytes(msg), ndevs),
 			GFP_KERNEL_ACCOUNT);
 }
 
 /*
  * Tell the devices that a map uses them, with the references that @devs has.
- * -ENODEV if one was removed meanwhile; fuse_fmap_unuse() is called for it then,
+ * -ENODEV if one was removed meanwhile; fuse_fmap_detach_devs() is called for it then,
  * too.
  */
-static int fuse_fmap_use(struct inode *inode, struct fuse_fmap *map,
-			 const struct fuse_fmap_dev *devs, unsigned int ndevs)
+static int fuse_fmap_attach_devs(struct inode *inode, struct fuse_fmap *map,
+				 const struct fuse_fmap_dev *devs,
+				 unsigned int ndevs)
 {
 	u32 i;
 
 	map->inode = inode;
-	map->uses = (void *)map + map->bytes;
-	map->nuses = ndevs;
+	map->attachments = (void *)map + map->bytes;
+	map->nattachments = ndevs;
 	for (i = 0; i < ndevs; i++) {
-		map->uses[i].map = map;
-		map->uses[i].dev = devs[i].dev;
-		fuse_daxdev_use(&map->uses[i]);
+		map->attachments[i].map = map;
+		map->attachments[i].dev = devs[i].dev;
+		fuse_daxdev_attach(&map->attachments[i]);
 	}
 
 	/*
@@ -323,12 +329,12 @@ static int fuse_fmap_use(struct inode *inode, struct fuse_fmap *map,
 	return 0;
 }
 
-static void fuse_fmap_unuse(struct fuse_fmap *map)
+static void fuse_fmap_detach_devs(struct fuse_fmap *map)
 {
 	u32 i;
 
-	for (i = 0; i < map->nuses; i++)
-		fuse_daxdev_unuse(&map->uses[i]);
+	for (i = 0; i < map->nattachments; i++)
+		fuse_daxdev_detach(&map->attachments[i]);
 }
 
 /* Build the map of a message that has arrived, and attach it */
@@ -360,16 +366,16 @@ static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 		goto out;
 	}
 
-	err = fuse_fmap_own(inode, msg, devs, ndevs);
+	err = fuse_fmap_reserve(inode, msg, devs, ndevs);
 	if (err)
 		goto out;
 
-	err = fuse_fmap_use(inode, map, devs, ndevs);
+	err = fuse_fmap_attach_devs(inode, map, devs, ndevs);
 	if (!err)
 		err = fuse_fmap_attach(inode, map);
 	if (err) {
-		fuse_fmap_unuse(map);
-		fuse_fmap_disown(msg, devs, ndevs, U32_MAX);
+		fuse_fmap_detach_devs(map);
+		fuse_fmap_unreserve(msg, devs, ndevs, U32_MAX);
 		goto out;
 	}
 
@@ -393,10 +399,10 @@ static bool fuse_fmap_pending(struct inode *inode)
 
 /*
  * If the inode may still get a map, keep it from getting one until
- * fuse_fmap_unblock(), which is to be called if this returned true. Then nobody
+ * fuse_fmap_allow_attach(), which is to be called if this returned true. Then nobody
  * has the file open, so nobody who waits for the server holds the lock.
  */
-bool fuse_fmap_block(struct inode *inode)
+bool fuse_fmap_inhibit_attach(struct inode *inode)
 {
 	if (!fuse_fmap_pending(inode))
 		return false;
@@ -404,7 +410,7 @@ bool fuse_fmap_block(struct inode *inode)
 	return true;
 }
 
-void fuse_fmap_unblock(struct inode *inode)
+void fuse_fmap_allow_attach(struct inode *inode)
 {
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 }
@@ -416,13 +422,13 @@ void fuse_fmap_unblock(struct inode *inode)
 struct folio *fuse_fmap_grab_folio(struct address_space *mapping, pgoff_t index)
 {
 	struct inode *inode = mapping->host;
-	bool blocked = fuse_fmap_block(inode);
+	bool blocked = fuse_fmap_inhibit_attach(inode);
 	struct folio *folio = ERR_PTR(-EINVAL);
 
 	if (!fuse_inode_fmap(inode))
 		folio = filemap_grab_folio(mapping, index);
 	if (blocked)
-		fuse_fmap_unblock(inode);
+		fuse_fmap_allow_attach(inode);
 
 	return folio;
 }
@@ -433,7 +439,7 @@ struct folio *fuse_fmap_grab_folio(struct address_space *mapping, pgoff_t index)
  * others wait for the inode's lock, which the caller holds. Nobody has the file
  * open then, so no read or write waits for the server.
  */
-int fuse_fmap_load(struct inode *inode)
+int fuse_fmap_load_locked(struct inode *inode)
 {
 	struct fuse_conn *fc = get_fuse_conn(inode);
 	struct fuse_inode *fi = get_fuse_inode(inode);
@@ -461,7 +467,7 @@ int fuse_fmap_load(struct inode *inode)
 }
 
 /* The same for callers that don't hold the lock */
-int fuse_fmap_lock_and_load(struct inode *inode)
+int fuse_fmap_load(struct inode *inode)
 {
 	int err;
 
@@ -471,7 +477,7 @@ int fuse_fmap_lock_and_load(struct inode *inode)
 	err = inode_lock_killable(inode);
 	if (err)
 		return err;
-	err = fuse_fmap_load(inode);
+	err = fuse_fmap_load_locked(inode);
 	inode_unlock(inode);
 
 	return err;
@@ -482,7 +488,7 @@ int fuse_fmap_lock_and_load(struct inode *inode)
  * at each open for writing, since a write does not wait for it, and asked again
  * at a write only if there are some, or if it could not say.
  */
-static void fuse_fmap_ask_caps(struct inode *inode, struct file *file)
+static void fuse_fmap_query_caps(struct inode *inode, struct file *file)
 {
 	struct fuse_inode *fi = get_fuse_inode(inode);
 	unsigned int seq;
@@ -521,7 +527,7 @@ int fuse_fmap_open(struct inode *inode, struct file *file)
 	struct fuse_fmap *map;
 	int err;
 
-	err = fuse_fmap_lock_and_load(inode);
+	err = fuse_fmap_load(inode);
 	if (err)
 		return err;
 
@@ -534,25 +540,25 @@ int fuse_fmap_open(struct inode *inode, struct file *file)
 		return 0;
 	if (map->readonly)
 		return -EROFS;
-	fuse_fmap_ask_caps(inode, file);
+	fuse_fmap_query_caps(inode, file);
 	return 0;
 }
 
 /* Give back all that a map has: pages, devices, memory */
-static void fuse_fmap_release(struct fuse_fmap *map)
+static void fuse_fmap_free(struct fuse_fmap *map)
 {
 	struct fuse_fmap_pos pos = {};
 	struct fuse_fmap_range range;
 	u32 i;
 
 	while (fuse_fmap_next_range(map, &pos, &range)) {
-		fuse_daxdev_disown(range.dev, range.offset, range.len);
+		fuse_daxdev_release(range.dev, range.offset, range.len);
 		cond_resched();
 	}
 
-	fuse_fmap_unuse(map);
-	for (i = 0; i < map->nuses; i++)
-		fuse_daxdev_put(map->uses[i].dev);
+	fuse_fmap_detach_devs(map);
+	for (i = 0; i < map->nattachments; i++)
+		fuse_daxdev_put(map->attachments[i].dev);
 	kvfree(map);
 }
 
@@ -570,59 +576,5 @@ void fuse_fmap_evict(struct inode *inode)
 	inode_set_flags(inode, 0, S_DAX);
 	fi->fmap = NULL;
 	fuse_fmap_account(get_fuse_conn(inode), map, -1);
-	fuse_fmap_release(map);
-}
-
-/*
- * The mount is made with the powers that a file system on DAX devices needs:
- * whoever made it could as well have mounted one that is in the kernel. The
- * user a mount is made for must be root too, since fusermount mounts for
- * everybody.
- */
-int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id)
-{
-	struct fuse_conn *fc = get_fuse_mount_super(sb)->fc;
-
-	if (sb->s_bdev || sb->s_user_ns != &init_user_ns ||
-	    !capable(CAP_SYS_ADMIN) || !uid_eq(user_id, GLOBAL_ROOT_UID))
-		return 0;
-
-	fc->fmap = kzalloc_obj(*fc->fmap, GFP_KERNEL_ACCOUNT);
-	if (!fc->fmap)
-		return -ENOMEM;
-	xa_init(&fc->fmap->devices);
-	mutex_init(&fc->fmap->get_daxdev_lock);
-	return 0;
-}
-
-void fuse_fmap_conn_free(struct fuse_conn *fc)
-{
-	if (!fc->fmap)
-		return;
-	fuse_daxdev_close_all(fc->fmap);
-	xa_destroy(&fc->fmap->devices);
-	mutex_destroy(&fc->fmap->get_daxdev_lock);
-	kfree(fc->fmap);
-}
-
-/*
- * All inodes are gone. Give the devices back now: the connection itself can
- * live on as long as somebody has /dev/fuse open.
- */
-void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
-{
-	if (fc->fmap)
-		fuse_daxdev_close_all(fc->fmap);
-}
-
-/* The server has accepted FUSE_DAX_FMAP; @kinds is what it says it will send */
-void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds, bool tell_failures)
-{
-	if (!fc->fmap)
-		return;
-
-	fc->fmap->tell_failures = tell_failures;
-	/* 0: a server from before the field was there */
-	WRITE_ONCE(fc->fmap->kinds,
-		   kinds ? kinds & FUSE_FMAP_KINDS : FUSE_FMAP_KINDS);
+	fuse_fmap_free(map);
 }

@@ -174,7 +174,7 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 		file_update_time(vma->vm_file);
 
 	scp = srcu_read_lock_fast(&fuse_fmap_srcu);
-	if (likely(!READ_ONCE(map->failed))) {
+	if (likely(!READ_ONCE(map->skip_present))) {
 		if ((vmf->flags & FAULT_FLAG_WRITE) && !order)
 			ret = fuse_fmap_map_writable(vmf);
 		if (!ret)
@@ -182,12 +182,12 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 	}
 	if (ret) {
 		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
-	} else if (likely(!READ_ONCE(map->degraded))) {
+	} else if (likely(!READ_ONCE(map->dev_lost))) {
 		ret = dax_iomap_fault(vmf, order, NULL, NULL,
 				      &fuse_fmap_iomap_ops);
 		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
 	} else {
-		/* Pages may be on their way out, see fuse_daxdev_remove() */
+		/* Pages may be on their way out, see fuse_daxdev_handle_removal() */
 		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
 		filemap_invalidate_lock_shared(inode->i_mapping);
 		ret = dax_iomap_fault(vmf, order, NULL, NULL,
@@ -220,7 +220,7 @@ static vm_fault_t fuse_fmap_map_pages(struct vm_fault *vmf, pgoff_t start,
 		return 0;
 
 	scp = srcu_read_lock_fast(&fuse_fmap_srcu);
-	if (likely(!READ_ONCE(map->failed)))
+	if (likely(!READ_ONCE(map->skip_present)))
 		ret = dax_iomap_map_pages(vmf, start, end,
 					  &fuse_fmap_iomap_ops);
 	srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
@@ -241,9 +241,9 @@ int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
 	const struct fuse_fmap *map = get_fuse_inode(file_inode(file))->fmap;
 	u32 i;
 
-	for (i = 0; i < map->nuses; i++)
+	for (i = 0; i < map->nattachments; i++)
 		if ((vma->vm_flags & VM_SYNC) &&
-		    !dax_synchronous(map->uses[i].dev->dax_dev))
+		    !dax_synchronous(map->attachments[i].dev->dax_dev))
 			return -EOPNOTSUPP;
 
 	vma->vm_ops = &fuse_fmap_vm_ops;
@@ -261,7 +261,7 @@ int fuse_fmap_fsync_result(struct inode *inode, int err)
 
 	if (!map)
 		return err;
-	if (READ_ONCE(map->degraded))
+	if (READ_ONCE(map->dev_lost))
 		return -EIO;
 	return err == -ENOTCONN || err == -ECONNABORTED ? 0 : err;
 }

@@ -52,7 +52,7 @@ static const struct fmap_test_extents fmap_test_extents = {
 struct fmap_test_sets {
 	struct fuse_fmap_header h;
 	struct {
-		struct fuse_fmap_stripe set;
+		struct fuse_fmap_stripe_set set;
 		struct fuse_fmap_extent strip[3];
 	} s[2];
 	u8 behind[FMAP_TEST_ZEROS];

@@ -29,7 +29,7 @@ static inline struct fuse_daxdev *fmap_model_dev(unsigned int number)
 }
 
 /* Bytes that a set puts on its strip number s */
-static inline u64 fmap_model_need(const struct fuse_fmap_stripe *set, u32 s)
+static inline u64 fmap_model_need(const struct fuse_fmap_stripe_set *set, u32 s)
 {
 	u64 bytes = PAGE_ALIGN(set->nbytes);
 	u64 chunks = div64_u64(bytes + set->chunk_size - 1, set->chunk_size);
@@ -48,7 +48,7 @@ static inline u64 fmap_model_need(const struct fuse_fmap_stripe *set, u32 s)
 	return need;
 }
 
-static inline bool fmap_model_valid_set(const struct fuse_fmap_stripe *set)
+static inline bool fmap_model_valid_set(const struct fuse_fmap_stripe_set *set)
 {
 	u64 pages = set->nbytes >> PAGE_SHIFT;
 	u64 chunk_pages = set->chunk_size >> PAGE_SHIFT;
@@ -69,7 +69,7 @@ static inline bool fmap_model_valid_set(const struct fuse_fmap_stripe *set)
 static inline bool fmap_model_valid(const void *buf, size_t len, u32 kinds)
 {
 	const struct fuse_fmap_header *h = buf;
-	const struct fuse_fmap_stripe *set;
+	const struct fuse_fmap_stripe_set *set;
 	const struct fuse_fmap_extent *ext;
 	size_t pos = sizeof(*h);
 	u64 covered = 0, bytes;
@@ -136,7 +136,7 @@ struct fmap_model_seg {
 	const void *next;
 	u64 bytes;			/* up to the end of the last page */
 	u32 nstrips;
-	const struct fuse_fmap_stripe *set;	/* or NULL */
+	const struct fuse_fmap_stripe_set *set;	/* or NULL */
 	const struct fuse_fmap_extent *ext;
 };
 
@@ -259,7 +259,7 @@ fmap_model_compare_ranges(const struct fuse_fmap_msg *msg,
 			    cur.seg != i || cur.strip != s)
 				return "the walk through the message has lost its way";
 			used = seg.set ? fmap_model_need(seg.set, s) : ext.len;
-			if (fuse_fmap_used(&cur, &ext) != used)
+			if (fuse_fmap_used_len(&cur, &ext) != used)
 				return "not what the file uses of an extent";
 			if (!used)
 				continue;
@@ -415,7 +415,7 @@ out:
 #define FMAP_RANDOM_STRIPS	24
 #define FMAP_RANDOM_ZEROS	100	/* behind the last extent */
 #define FMAP_RANDOM_ROOM	(sizeof(struct fuse_fmap_header) +	\
-	FMAP_RANDOM_SEGS * (sizeof(struct fuse_fmap_stripe) +		\
+	FMAP_RANDOM_SEGS * (sizeof(struct fuse_fmap_stripe_set) +		\
 	FMAP_RANDOM_STRIPS * sizeof(struct fuse_fmap_extent)) +	\
 	FMAP_RANDOM_ZEROS)
 
@@ -469,7 +469,7 @@ static inline void fmap_random_extent(struct fmap_random_map *m, u64 len,
 
 static inline void fmap_random_set(struct fmap_random_map *m, u64 nbytes)
 {
-	struct fuse_fmap_stripe *set = fmap_random_add(m, sizeof(*set));
+	struct fuse_fmap_stripe_set *set = fmap_random_add(m, sizeof(*set));
 	u64 chunk, len;
 	u32 s;
 

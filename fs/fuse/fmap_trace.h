@@ -128,7 +128,7 @@ TRACE_EVENT(fuse_daxdev_register,
 );
 
 /* The last user of a device has let go of it */
-TRACE_EVENT(fuse_daxdev_release,
+TRACE_EVENT(fuse_daxdev_free,
 	TP_PROTO(const struct fuse_daxdev *dev),
 
 	TP_ARGS(dev),

@@ -41,7 +41,7 @@ static unsigned char *start(u32 kind, u32 nextents, size_t *len)
 
 static unsigned char *stripe_set(size_t *len)
 {
-	struct fuse_fmap_stripe set = {
+	struct fuse_fmap_stripe_set set = {
 		.nstrips = NDEVS,
 		.chunk_size = CHUNK,
 		.nbytes = SIZE,

@@ -107,7 +107,7 @@ struct fuse_fmap_extent {
 };
 
 /**
- * struct fuse_fmap_stripe - a stripe set; its @nstrips extents follow it
+ * struct fuse_fmap_stripe_set - a stripe set; its @nstrips extents follow it
  * @nstrips: number of strips, 1 or more
  * @chunk_size: bytes on one strip before the next strip is used, a multiple of
  *	the page size, not 0
@@ -119,7 +119,7 @@ struct fuse_fmap_extent {
  * s = c % nstrips at offset strip[s].offset + (c / nstrips) * chunk_size +
  * p % chunk_size.
  */
-struct fuse_fmap_stripe {
+struct fuse_fmap_stripe_set {
 	uint32_t	nstrips;
 	uint32_t	chunk_size;
 	uint64_t	nbytes;

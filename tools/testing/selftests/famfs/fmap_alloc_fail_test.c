@@ -69,7 +69,7 @@ static bool is_ours(const char *function)
 {
 	return !strncmp(function, "fuse_fmap_", 10) ||
 	       !strncmp(function, "fuse_daxdev_", 12) ||
-	       !strncmp(function, "fuse_dax_tell", 13);
+	       !strncmp(function, "fuse_dax_notify", 13);
 }
 
 /*
@@ -1307,7 +1307,7 @@ TEST_F_TIMEOUT(file, loses_a_page_and_its_server_is_told_or_not, LONG)
 		at += PG;
 		ASSERT_TRUE(got(self->fd, 1, at, 16 * PG));
 	}
-	EXPECT_EQ(1, sites(w, "<- fuse_dax_tell"));
+	EXPECT_EQ(1, sites(w, "<- fuse_dax_notify"));
 	EXPECT_EQ(0, w->warnings);
 }
 

@@ -24,9 +24,9 @@ static struct fuse_fmap_extent *ext(struct rs_map *m, int i)
 	return (struct fuse_fmap_extent *)(rs_map_header(m) + 1) + i;
 }
 
-static struct fuse_fmap_stripe *set(struct rs_map *m)
+static struct fuse_fmap_stripe_set *set(struct rs_map *m)
 {
-	return (struct fuse_fmap_stripe *)(rs_map_header(m) + 1);
+	return (struct fuse_fmap_stripe_set *)(rs_map_header(m) + 1);
 }
 
 /* Strip @i of the first stripe set, which is as long as an extent */

@@ -31,7 +31,7 @@ static inline bool locate(const unsigned char *b, uint64_t pos, uint32_t *dev,
 		return false;
 	}
 	for (uint32_t i = 0; i < h->nextents; i++) {
-		const struct fuse_fmap_stripe *set = (const void *)e;
+		const struct fuse_fmap_stripe_set *set = (const void *)e;
 
 		e = (const void *)(set + 1);
 		if (pos < set->nbytes) {

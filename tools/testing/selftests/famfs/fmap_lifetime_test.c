@@ -1650,15 +1650,15 @@ TEST_F(trace, shows_devices_come_and_go)
 	snprintf(filter, sizeof(filter),
 		 "(index == 0 && device == \"%s\") || (index == 77 && device == \"%s\")",
 		 dax[0], dax[1]);
-	ASSERT_EQ(0, record(self->dir, "fuse_daxdev_release", filter));
+	ASSERT_EQ(0, record(self->dir, "fuse_daxdev_free", filter));
 	ASSERT_EQ(0, start_server(self->s));
 	EXPECT_EQ(2, recorded(self->dir, "fuse_daxdev_register"));
-	EXPECT_EQ(0, recorded(self->dir, "fuse_daxdev_release"));
+	EXPECT_EQ(0, recorded(self->dir, "fuse_daxdev_free"));
 	EXPECT_EQ(0, rs_daxdev_close(self->s->fd, 77));
-	EXPECT_EQ(1, recorded(self->dir, "fuse_daxdev_release"));
+	EXPECT_EQ(1, recorded(self->dir, "fuse_daxdev_free"));
 	EXPECT_EQ(0, rs_unmount(self->s));
 	EXPECT_EQ(2, recorded(self->dir, "fuse_daxdev_register"));
-	EXPECT_EQ(2, recorded(self->dir, "fuse_daxdev_release"));
+	EXPECT_EQ(2, recorded(self->dir, "fuse_daxdev_free"));
 }
 
 TEST_F(trace, shows_what_a_fault_resolves_to)

@@ -1469,7 +1469,7 @@ static void edit_max_write(struct raw_server *s, struct fuse_init_out *out,
 static void build_long(struct rs_map *m, size_t len)
 {
 	uint32_t nstrips = (len - sizeof(struct fuse_fmap_header) -
-			    sizeof(struct fuse_fmap_stripe)) /
+			    sizeof(struct fuse_fmap_stripe_set)) /
 			   sizeof(struct fuse_fmap_extent);
 
 	rs_map_init(m, STRIPED, PG);
@@ -1645,7 +1645,7 @@ static int extent_errno(const struct fuse_fmap_extent *e, uint64_t need)
 static int message_errno(const void *b, size_t len, uint32_t kind)
 {
 	const struct fuse_fmap_header *h = b;
-	const struct fuse_fmap_stripe *set = (void *)(h + 1);
+	const struct fuse_fmap_stripe_set *set = (void *)(h + 1);
 	const struct fuse_fmap_extent *e = (void *)(h + 1);
 	uint64_t need[2] = {}, pages, chunk;
 	int err;

@@ -91,7 +91,7 @@ void rs_map_extent(struct rs_map *m, uint32_t dev, uint64_t off, uint64_t len)
 void rs_map_stripe(struct rs_map *m, uint32_t nstrips, uint32_t chunk,
 		   uint64_t nbytes)
 {
-	struct fuse_fmap_stripe set = {
+	struct fuse_fmap_stripe_set set = {
 		.nstrips = nstrips,
 		.chunk_size = chunk,
 		.nbytes = nbytes,

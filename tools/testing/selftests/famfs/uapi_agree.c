@@ -58,11 +58,11 @@ int main(void)
 	MEMBER(struct fuse_fmap_extent, offset);
 	MEMBER(struct fuse_fmap_extent, len);
 
-	SIZE(struct fuse_fmap_stripe);
-	MEMBER(struct fuse_fmap_stripe, nstrips);
-	MEMBER(struct fuse_fmap_stripe, chunk_size);
-	MEMBER(struct fuse_fmap_stripe, nbytes);
-	MEMBER(struct fuse_fmap_stripe, reserved);
+	SIZE(struct fuse_fmap_stripe_set);
+	MEMBER(struct fuse_fmap_stripe_set, nstrips);
+	MEMBER(struct fuse_fmap_stripe_set, chunk_size);
+	MEMBER(struct fuse_fmap_stripe_set, nbytes);
+	MEMBER(struct fuse_fmap_stripe_set, reserved);
 
 	SIZE(struct fuse_get_daxdev_in);
 	MEMBER(struct fuse_get_daxdev_in, index);
