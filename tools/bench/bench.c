@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What faults and calls cost on mapped files, and on what else there is.
+ * Measure the cost of faults and calls on mapped files and on alternatives.
  *
  *   bench [GROUP]... NAME=PATH...
  *
- * runs in a VM whose clock counts instructions. NAME=PATH are files to compare
- * with: devdax-4k and devdax-2m (raw devices), ext4, xfs, tmpfs, tmpfs-huge, of
- * 34 MiB each, and backing, a file for FUSE passthrough. Our own files are made
- * here, on the devices that are bound to the fsdev driver and are overwritten;
- * the server is that of the kselftests.
+ * This runs in a VM whose clock counts instructions. NAME=PATH are the files to
+ * compare with: devdax-4k and devdax-2m (raw devices), ext4, xfs, tmpfs,
+ * tmpfs-huge, of 34 MiB each, and backing, a file for FUSE passthrough. Mapped
+ * files are made here, on the devices bound to the fsdev driver, which are
+ * overwritten. The server is that of the kselftests.
  *
- * GROUP is fault, call, open, map, list, fio: all of these if none is given;
- * profile, which runs the most important ones of fault and call for the QEMU
- * plugin count.c; or, on a machine with several processors and an ordinary clock,
- * scale.
+ * GROUP is fault, call, open, map, list or fio; the default is all of these.
+ * profile runs the most important cases of fault and call for the QEMU plugin
+ * count.c. scale needs a machine with several processors and an ordinary clock.
  *
- * Each line of output is a measure, separated by tabs: "bench", group, subject,
- * measure, then the figure of each run.
+ * Each line of output is one measure, with tabs between the fields: "bench",
+ * group, subject, measure, and the figure of each run.
  */
 #define _GNU_SOURCE
 #define MAX_DAX		32
@@ -28,17 +27,17 @@
 #include <sys/ioctl.h>
 
 #define RUNS		7
-#define MAX_TRIES	100		/* for a run without a timer interrupt */
+#define MAX_TRIES	100		/* to get a run without timer interrupt */
 #define HUGE		(2 * MB)
 #define SIZE		(34 * MB)	/* 2 MiB faults: 16 and a first one */
 #define SMALL		(511 * PG)	/* 4 KiB faults: 510 and a first one */
-#define CALL_SIZE	(4 * MB)	/* where calls read and write */
+#define CALL_SIZE	(4 * MB)	/* the part that calls read and write */
 #define BIG		(4096 * MB)	/* a device for a million extents */
 #define MILLION		1000000U
-#define SETTLE_US	3000		/* for the server to come to rest */
+#define SETTLE_US	3000		/* until the server is idle */
 
 /*
- * Instructions that do nothing, and that the QEMU plugin knows: it counts what is
+ * No-operations that the QEMU plugin recognizes. It counts the instructions
  * executed between the two.
  */
 #define MARK_BEGIN()	asm volatile(".byte 0x0f, 0x1f, 0x80; .long 0x46440001")
@@ -48,15 +47,15 @@ struct subject {
 	const char *name;
 	char path[PATH_MAX];
 	struct rs_node *node;	/* on the server, or NULL */
-	uint64_t off;		/* where faults are counted */
-	int64_t move;		/* each first touch: this much further on */
-	bool no_4k, no_2m;	/* can't have these faults */
-	bool no_write;		/* of no interest */
-	bool no_calls;		/* nor these */
-	bool device;		/* has no inode that could be forgotten */
-	bool page_cache;	/* and a server that gets what is written */
-	bool fresh;		/* first touch: of a file that was cut to 0 */
-	bool profile;		/* is one of those looked at closely */
+	uint64_t off;		/* start of the part where faults are counted */
+	int64_t move;		/* add this to off before each first touch */
+	bool no_4k, no_2m;	/* faults of this size don't happen */
+	bool no_write;		/* skip write faults */
+	bool no_calls;		/* skip read(2) and write(2) */
+	bool device;		/* a raw device: its inode can't be evicted */
+	bool page_cache;	/* written pages go to the server */
+	bool fresh;		/* truncate to 0 before the first touch */
+	bool profile;		/* part of the group profile */
 };
 
 static struct subject subjects[64];
@@ -109,7 +108,7 @@ static double median(double *v, int n)
 	return v[n / 2];
 }
 
-/* Timer interrupts so far */
+/* The number of timer interrupts so far */
 static unsigned long nticks(void)
 {
 	FILE *f = fopen("/proc/interrupts", "r");
@@ -139,7 +138,7 @@ static void settle(void)
 	usleep(SETTLE_US);
 }
 
-/* Unmount what a file is on, and mount it again: the inode is gone for sure */
+/* Remount the file's file system, which certainly evicts the inode */
 static void mount_again(const struct subject *s)
 {
 	FILE *f = setmntent("/proc/self/mounts", "r");
@@ -154,15 +153,15 @@ static void mount_again(const struct subject *s)
 	    mount(m->mnt_fsname, dir, m->mnt_type, 0, "dax"))
 		fail("mount %s again", dir);
 	endmntent(f);
-	/* ext4 writes down where it is mounted when a first file is opened */
+	/* the first open makes ext4 record its mount point: do it now */
 	strcpy(path, s->path);
 	strcat(dirname(path), "/other");
 	close(open(path, O_RDONLY));
 }
 
 /*
- * Nobody has touched the file since its inode came into memory, so no DAX entry
- * is there. What else the first access needs, the caller's warm-up brings.
+ * Make sure that the part to be touched has no DAX entries. The caller's warm-up
+ * redoes everything else that the first access needs.
  */
 static void forget_subject(struct subject *s)
 {
@@ -206,20 +205,20 @@ static long nfaults(void)
 }
 
 struct fault {
-	double insns;		/* a page */
-	double faults;		/* a page */
-	bool whole;		/* a fault has mapped all of its page */
-	bool ticked;		/* a timer interrupt fell into it */
+	double insns;		/* per page */
+	double faults;		/* per page */
+	bool whole;		/* a fault mapped the whole page */
+	bool ticked;		/* there was a timer interrupt */
 };
 
 /*
- * Map a part of a file, and touch each page of it once. The first one brings the
- * page table with it, and is not counted.
+ * Map a part of a file, and touch each page of it once. The first page is not
+ * counted, because its fault allocates the page table.
  */
 static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
 			      bool in_page_cache)
 {
-	/* where 2 MiB of the file can be one page of the address space, or not */
+	/* an address where 2 MiB of the file can be one huge page, or cannot */
 	size_t shift = step == HUGE || off % HUGE == PG ? 0 : PG;
 	size_t len = step == HUGE ? SIZE : SMALL;
 	size_t n = len / step - 1;
@@ -238,7 +237,7 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
 		fail("mmap");
 
 	settle();
-	/* the page table, and the file's time, which goes on with the ticks */
+	/* allocates the page table, and updates the file's time */
 	touch(p, step, 1, write);
 	ticks = nticks();
 	count = nfaults();
@@ -247,7 +246,7 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
 	MARK_END();
 	f.faults = (double)(nfaults() - count) / n;
 	f.ticked = nticks() != ticks;
-	/* and now without faults, which written pages have again once clean */
+	/* the loop without faults; written pages fault again after writeback */
 	do {
 		count = nfaults();
 		loop = touch(p + step, step, n, write);
@@ -259,7 +258,7 @@ static struct fault faults_on(int fd, uint64_t off, size_t step, bool write,
 		touch(p + i + step - PG, 1, 1, write);
 	f.whole = nfaults() == count;
 	munmap(room, len + 2 * HUGE);
-	/* what is in the page cache is clean again, what is not stays as it is */
+	/* clean the page cache; DAX entries stay dirty */
 	if (in_page_cache)
 		fsync(fd);
 	return f;
@@ -284,7 +283,7 @@ static void section(const char *subject, bool write, size_t step,
 	       (step == HUGE ? SIZE / HUGE : SMALL / PG) - 1);
 }
 
-/* First touch, and mapped again after that */
+/* Measure the first touch, and a later mapping of the same pages */
 static void fault_rows(struct subject *s, const char *group, size_t step,
 		       bool write)
 {
@@ -299,10 +298,10 @@ static void fault_rows(struct subject *s, const char *group, size_t step,
 
 		forget_subject(s);
 		fd = open_subject(s);
-		/* a tree of entries that is as high as it gets */
+		/* give the tree of entries its full height */
 		if (s->move && s->node->map)
 			touch_end(fd);
-		/* of the file, not of the pages: what the inode needs */
+		/* set up what belongs to the inode, not to the pages */
 		if (!s->device && !s->fresh &&
 		    pread(fd, &c, 1, s->off + SMALL - 1) != 1)
 			fail("pread %s", s->path);
@@ -317,7 +316,7 @@ static void fault_rows(struct subject *s, const char *group, size_t step,
 			if (profile)
 				section(f.ticked ? "" : s->name, write, step,
 					when[later]);
-			/* clearing 2 MiB takes more than a tick */
+			/* above this, a run is longer than a tick (clearing 2 MiB) */
 			if (f.ticked && ++tries < MAX_TRIES && f.insns < 100000) {
 				if (later)
 					continue;
@@ -349,7 +348,7 @@ static void all_faults(struct subject *s, const char *group)
 	}
 }
 
-/* read(2) and write(2): each run is the median of some calls */
+/* read(2) and write(2): each run is the median of several calls */
 
 static void call_rows(const struct subject *s, size_t size)
 {
@@ -388,7 +387,7 @@ static void call_rows(const struct subject *s, size_t size)
 
 /* open(2), close(2), stat(2) */
 
-/* Open a file; *insns: what it took */
+/* Open a file; set *insns to the instructions it took */
 static int timed_open(const struct subject *s, const char *what, double *insns)
 {
 	uint64_t t;
@@ -419,7 +418,7 @@ static void open_rows(struct subject *s)
 		uint32_t before = 0;
 
 		forget_subject(s);
-		/* the inode is there, but nobody has opened it */
+		/* the inode is cached but was never opened */
 		if (stat(s->path, &st))
 			fail("stat %s", s->path);
 		settle();
@@ -443,7 +442,7 @@ static void open_rows(struct subject *s)
 		stat(s->path, &st);
 		stats[i] = now() - t;
 		settle();
-		/* what a round trip costs */
+		/* costs one round trip to the server */
 		t = now();
 		statx(AT_FDCWD, s->path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
 		      &stx);
@@ -461,7 +460,7 @@ static void open_rows(struct subject *s)
 	}
 }
 
-/* What a map costs */
+/* Maps */
 
 static double map_memory(void)
 {
@@ -474,7 +473,7 @@ static double map_memory(void)
 
 static void map_rows(struct subject *s, int runs)
 {
-	/* the first of those that are one file has more in its name */
+	/* several subjects are one file: omit the place after the name */
 	char *title = strndup(s->name, strcspn(s->name, " "));
 	double send[RUNS], drop[RUNS], memory, wire = s->node->map_len;
 	const char *name = s->node->name;
@@ -512,7 +511,7 @@ static void map_rows(struct subject *s, int runs)
 	free(title);
 }
 
-/* Several processes, and fio: rates */
+/* Rates: several processes, and fio */
 
 #define NPROCS		4
 #define RATES		3	/* runs */
@@ -543,7 +542,7 @@ static void faulting_process(const char *path, bool *go)
 	_exit(0);
 }
 
-/* Pages that @n processes fault in a second, of one file or of one each */
+/* Faults per second of @n processes, on one file or on one file each */
 static double fault_rate(const struct subject *s, int n, bool each)
 {
 	bool *go = mmap(NULL, PG, PROT_READ | PROT_WRITE,
@@ -613,10 +612,10 @@ static void fio_rows(const struct subject *s)
 	}
 }
 
-/* Our files */
+/* Mapped files */
 
-static int order[MAX_DAX];	/* places in dax[], by the server's index */
-static int nstrip_devs;		/* those that stripe sets are on; the rest are big */
+static int order[MAX_DAX];	/* index into dax[], by the server's index */
+static int nstrip_devs;		/* devices of stripe sets; the others are big */
 static uint64_t dev_used[MAX_DAX];
 
 static void sort_devices(void)
@@ -653,7 +652,7 @@ static struct subject *add_subject(const char *name)
 	return s;
 }
 
-/* Looking up a longer name takes longer: all are of one length */
+/* All names have the same length, because it affects the cost of a lookup */
 static const char *node_name(void)
 {
 	static char name[8];
@@ -708,8 +707,8 @@ static uint32_t pages_of(uint32_t extent, bool equal)
 }
 
 /*
- * Extents that lie in reverse order, so that none goes on where the one before it
- * ends. Pages are touched at the file's start, in the middle and at the end.
+ * Add a file whose extents are in reverse order on the device, so that no two are
+ * contiguous. Pages are touched at the file's start, in the middle, at the end.
  */
 static struct subject *add_list(const char *name, int dev, uint32_t count,
 				bool equal)
@@ -737,7 +736,7 @@ static struct subject *add_list(const char *name, int dev, uint32_t count,
 			fail("memory");
 		s = add_ours(full, n);
 		s->off = (i * (pages - SMALL / PG) / 2) * PG;
-		/* sending a long one takes long: touch what is beside it instead */
+		/* sending this map again is slow: touch other pages instead */
 		if (count == MILLION)
 			s->move = i == 2 ? -(int64_t)SMALL : SMALL;
 		s->no_2m = s->no_write = s->no_calls = true;
@@ -745,7 +744,7 @@ static struct subject *add_list(const char *name, int dev, uint32_t count,
 	return s;
 }
 
-/* What a server can do today: its own bytes in the page cache, or a file */
+/* FUSE files without a map: page cache, and passthrough to a backing file */
 static void add_ordinary(const char *backing)
 {
 	struct fuse_daxdev_map map = {};
@@ -794,7 +793,7 @@ static void new_mount(void)
 		fail("server");
 }
 
-/* All files that do not fill the big device */
+/* Add all files except the one that needs the whole big device */
 static void add_files(const char *backing)
 {
 	char name[16];
@@ -846,8 +845,8 @@ static void add_given(const char *name, const char *path)
 }
 
 /*
- * That a request wakes the server, but the server does not take the processor
- * before the one who waits for it gives it up, and the other way round.
+ * Make switches deterministic: a process that is woken doesn't preempt the other
+ * one, client or server, before that one waits.
  */
 static void take_turns(bool on)
 {
@@ -861,7 +860,7 @@ static void take_turns(bool on)
 
 static void run(struct subject *s, const char *group)
 {
-	/* three subjects are one file */
+	/* each list is three subjects but one file */
 	bool again = s > subjects && s->node && s[-1].node == s->node;
 	bool list = !strncmp(s->name, "list", 4);
 
@@ -952,7 +951,7 @@ int main(int argc, char **argv)
 	if (profile)
 		return 0;
 
-	/* and the one that does */
+	/* the file that needs the whole big device */
 	nsubjects = 0;
 	memset(subjects, 0, sizeof(subjects));
 	new_mount();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin for QEMU's TCG: counts how often each instruction of the kernel is
- * executed between two markers, which are no-operations in a program of the
- * guest (see bench.c).
+ * A plugin for QEMU's TCG. It counts how often each instruction of the kernel is
+ * executed between two markers, which are no-operations in a guest program (see
+ * bench.c).
  *
  *   -plugin file=count.so,out=FILE
  *
- * Into FILE goes, at each end marker, a line "section", then for each address
- * that was executed a line with the address and how often. For one processor.
+ * Each end marker writes to FILE a line "section", then a line per executed
+ * address: the address and its count. The guest must have one processor.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -16,8 +16,8 @@
 #include <string.h>
 
 /*
- * What is used of QEMU's plugin interface, version 3 (QEMU 9.1). Distributions
- * don't package the header.
+ * The part of QEMU's plugin interface that is used, version 3 (QEMU 9.1).
+ * Distributions don't package the header.
  */
 struct qemu_info;
 struct qemu_plugin_tb;
@@ -54,7 +54,7 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 3;
 #define KERNEL		(1ULL << 63)
 
 static struct qemu_plugin_scoreboard *counters;
-static uint64_t address[NCOUNTERS];	/* hash table; place = counter */
+static uint64_t address[NCOUNTERS];	/* hash table; index = counter */
 static unsigned int nused;
 static FILE *out;
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A file of 1 TiB that is interleaved over four devices in chunks of 2 MiB, told
- * as a stripe set and as a list of extents: what goes over the wire, what the
- * kernel keeps, and what decoding takes.
+ * Compare two maps of a file of 1 TiB that is interleaved over four devices in
+ * chunks of 2 MiB: a stripe set and a list of extents. Print their size on the
+ * wire, their size in the kernel, and the cost of decoding them.
  *
- * Devices of that size have more struct pages than the VM has memory. So this is
- * fs/fuse/fmap.c in user space, like its tests. Output as that of bench.c.
+ * The struct pages of such devices need more memory than the VM has, so this runs
+ * fs/fuse/fmap.c in user space, as its tests do. The output format is bench.c's.
  */
 #include <fmap.h>
 
@@ -94,7 +94,7 @@ static void measure(const char *name, unsigned char *(*make)(size_t *len))
 		map = malloc(memory);
 		if (!map)
 			abort();
-		/* page faults are no part of it */
+		/* take the page faults before measuring */
 		memset(map, 0xff, memory);
 		t -= __builtin_ia32_rdtsc();
 		if (fuse_fmap_build(&msg, devs, NDEVS, map))
