@@ -5,7 +5,7 @@
 # of the directories that it touches.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/../tests/tap.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
 
 cd "$TOP" || exit
 # Python modules that Debian packages are not seen by other Pythons.

@@ -4,7 +4,7 @@
 # What `make bench` makes of figures, on figures that are made up; and what its
 # profile makes of counted instructions.
 set -uo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../tap.sh"
 bench=$HARNESS/../bench
 
 # in place of gnuplot

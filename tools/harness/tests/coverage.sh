@@ -3,7 +3,7 @@
 #
 # coverage on a toy: a program instead of the kernel, run twice.
 set -uo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../tap.sh"
 
 export BUILD=$SCRATCH/build CACHE=$SCRATCH/cache
 repo=$SCRATCH/repo

@@ -3,7 +3,7 @@
 #
 # summarize tells kinds of results apart, and junit writes them down for others.
 set -uo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../tap.sh"
 
 # says LINE STATUS INPUT: the last line and the exit status for that TAP
 says()

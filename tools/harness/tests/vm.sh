@@ -3,7 +3,7 @@
 #
 # vm tells apart how a machine can end. Each of these boots one.
 set -uo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../tap.sh"
 
 # ends STATUS REASON [OPTION]... -- COMMAND...
 ends()

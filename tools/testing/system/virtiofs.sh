@@ -10,7 +10,7 @@
 # only be refused, as Linux does it without the series: EINVAL, and it says why.
 # shellcheck disable=SC2317  # functions are called by name
 set -euo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 payload=$BUILD/payload/virtiofs
 results=$BUILD/results/virtiofs
@@ -19,7 +19,7 @@ tags=(virtiofs0 virtiofs1)
 
 rm -rf "$dirs"
 mkdir -p "$payload" "$dirs"/{virtiofs0,virtiofs1}
-gcc -O2 -Wall -o "$payload/file_ops" "$HARNESS/tests/file_ops.c"
+gcc -O2 -Wall -o "$payload/file_ops" "$(dirname "$0")/file_ops.c"
 
 boots()
 {

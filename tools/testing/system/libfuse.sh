@@ -3,8 +3,8 @@
 #
 # The library for servers, lib/libfuse-famfs, as far as no kernel is needed.
 set -uo pipefail
-. "$(dirname "$0")/../common.sh"
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/common.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 ours=$TOP/lib/libfuse-famfs
 new=$BUILD/libfuse/build

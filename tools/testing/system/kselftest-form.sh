@@ -7,8 +7,8 @@
 # guest/kselftest-form.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
-. "$(dirname "$0")/../common.sh"
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/common.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 tree=$BUILD/linux
 selftests=$tree/tools/testing/selftests

@@ -4,8 +4,8 @@
 # fs/fuse/fmap.c in user space under the sanitizers: the cases of its KUnit
 # suite, and a bounded run of the fuzzer.
 set -uo pipefail
-. "$(dirname "$0")/../common.sh"
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/common.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 out=$BUILD/fmap
 fmap() { make -s --no-print-directory -C "$TOP/tools/testing/fmap" OUT="$out" "$@"; }

@@ -4,8 +4,8 @@
 # fs/fuse/fmap.c and the fuzzer: ten million runs, or as many as there is time
 # for in FUZZ_SECONDS.
 set -uo pipefail
-. "$(dirname "$0")/../../common.sh"
-. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/../../../harness/common.sh"
+. "$(dirname "$0")/../../../harness/tap.sh"
 
 seconds=${FUZZ_SECONDS:-1800}
 

@@ -6,8 +6,8 @@
 # function of this project has part fails the run; those of other functions are
 # listed, they are there without us as well.
 set -uo pipefail
-. "$(dirname "$0")/../../common.sh"
-. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/../../../harness/common.sh"
+. "$(dirname "$0")/../../../harness/tap.sh"
 
 export KERNEL=kcsan
 programs=(fmap_basic_test fmap_lifetime_test fmap_random_test fmap_removal_test fmap_uring_test)

@@ -9,7 +9,7 @@
 # notices memory that is not the same, and a host that is silent.
 # shellcheck disable=SC2317  # functions are called by name
 set -euo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 run=$HARNESS/../run
 plan=$SCRATCH/plan

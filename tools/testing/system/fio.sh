@@ -5,7 +5,7 @@
 # and stripe sets, on NVDIMM and on CXL memory. What happens in the VM is in
 # guest/fio, which writes the TAP.
 set -euo pipefail
-. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/../../harness/common.sh"
 
 "$HARNESS/examples"
 exec "$HARNESS/vm" --name fio --memory cxl:2x256M,nvdimm:2x256M --timeout 600 -- /harness/fio

@@ -7,8 +7,8 @@
 # guest/kernel-fuse. A test that is skipped has not passed.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
-. "$(dirname "$0")/../common.sh"
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/common.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 out=$BUILD/kernel-fuse
 installed=$BUILD/payload/kernel-fuse

@@ -10,12 +10,12 @@
 # all of notify's. So the variants below, which differ from another test by an
 # option, run only with
 #
-#   LIBFUSE_SUITE=full tools/harness/tests/long/libfuse-suite.sh
+#   LIBFUSE_SUITE=full tools/testing/system/long/libfuse-suite.sh
 #
 # which runs all tests, and all of them over io_uring, too.
 set -uo pipefail
-. "$(dirname "$0")/../../common.sh"
-. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/../../../harness/common.sh"
+. "$(dirname "$0")/../../../harness/tap.sh"
 
 source=$BUILD/libfuse/unchanged/test
 payload=$BUILD/payload/libfuse-suite

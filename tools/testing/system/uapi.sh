@@ -4,8 +4,8 @@
 # include/uapi/linux/fuse.h of this repository on top of the system's header,
 # and the header of the patched kernel: both must say the same.
 set -uo pipefail
-. "$(dirname "$0")/../common.sh"
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../../harness/common.sh"
+. "$(dirname "$0")/../../harness/tap.sh"
 
 source=$TOP/tools/testing/selftests/famfs/uapi_agree.c
 
