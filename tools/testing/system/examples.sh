@@ -3,10 +3,10 @@
 #
 # The example servers of lib/libfuse-famfs in a VM, over both transports, and
 # what they say when something is wrong. What happens there is in
-# guest/examples, which writes the TAP.
+# guest-examples, which writes the TAP.
 set -euo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
 
 "$HARNESS/examples"
 gcc -O2 -Wall -o "$BUILD/payload/examples/mmap_cmp" "$(dirname "$0")/mmap_cmp.c"
-exec "$HARNESS/vm" --name examples --memory cxl:2x256M,nvdimm:1x256M --timeout 240 -- /harness/examples
+exec "$HARNESS/vm" --name examples --memory cxl:2x256M,nvdimm:1x256M --timeout 240 -- /tests/guest-examples

@@ -4,7 +4,7 @@
 # The tests of FUSE that the kernel has already, on the kernel with the series:
 # those of filesystems/fuse, with libfuse as it is patched here where they want
 # libfuse 3, and that of memfd on FUSE. What happens in the VM is in
-# guest/kernel-fuse. A test that is skipped has not passed.
+# guest-kernel-fuse. A test that is skipped has not passed.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
@@ -43,7 +43,7 @@ passed() { [[ $1 =~ ^ok && ! $1 =~ \#\ (SKIP|XFAIL) ]]; }
 check "the kernel's own tests of FUSE are built" build
 check "these are all of filesystems/fuse" all_known
 check "a VM runs them, no kernel warning" \
-	"$HARNESS/vm" --name kernel-fuse --timeout 300 -- /harness/kernel-fuse "${programs[@]}"
+	"$HARNESS/vm" --name kernel-fuse --timeout 300 -- /tests/guest-kernel-fuse "${programs[@]}"
 for program in "${programs[@]##*/}"; do
 	check "$program ends well" ended_well "$program"
 	while read -r line; do

@@ -4,7 +4,7 @@
 # The selftests in the form that the kernel tree wants: built, installed and
 # packed by its own Makefile, and run by its own run_kselftest.sh, from the
 # package, by root and by somebody else. What happens in the VM is in
-# guest/kselftest-form.
+# guest-kselftest-form.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
@@ -155,7 +155,7 @@ none_left() { cat "$results/slow.left"; [[ -e $results/slow.left && ! -s $result
 timeout=$(sed -n 's/^timeout=//p' "$selftests/famfs/settings")
 
 check "a VM with the package, no kernel warning" \
-	"$HARNESS/vm" --name kselftest-form --memory nvdimm:2x256M --timeout 300 -- /harness/kselftest-form
+	"$HARNESS/vm" --name kselftest-form --memory nvdimm:2x256M --timeout 300 -- /tests/guest-kselftest-form
 check "run_kselftest.sh runs one test" status root 0
 check "... and prints TAP" has root 'TAP version 13'
 check "... with the test's result" has root 'ok 1 selftests: famfs: fmap_uring_test'

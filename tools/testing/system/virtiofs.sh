@@ -25,7 +25,7 @@ boots()
 {
 	"$HARNESS/vm" --name virtiofs --timeout 120 \
 		--virtiofs "$dirs/virtiofs0" --virtiofs "$dirs/virtiofs1,cache=always,writeback" -- \
-		/harness/virtiofs "${tags[@]}"
+		/tests/guest-virtiofs "${tags[@]}"
 }
 
 # $1 tag: each step printed the same

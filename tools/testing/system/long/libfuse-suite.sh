@@ -4,7 +4,7 @@
 # libfuse's own tests, in a VM, with the unmodified library and with ours: each
 # one that passes with the former has to pass with the latter. One that neither
 # of them runs is listed as skipped, with the reason. What happens in the VM is
-# in guest/libfuse-suite.
+# in guest-libfuse-suite.
 #
 # Without KVM each of the tests is slow: one of passthrough's takes as long as
 # all of notify's. So the variants below, which differ from another test by an
@@ -107,7 +107,7 @@ check "libfuse with our patches is built" "$HARNESS/libfuse" build
 check "... and, beside it, as it is" "$HARNESS/libfuse" unchanged
 check "the two are put where the VM finds them" prepare
 check "the VM ran the tests" "$HARNESS/vm" --name libfuse-suite --memory pmem:1x64M --timeout "$limit" --quiet -- \
-	/harness/libfuse-suite unchanged ours
+	/tests/long/guest-libfuse-suite unchanged ours
 while read -r run _; do
 	for library in unchanged ours; do
 		check "$run: the run with the library ${library/ours/of ours} came to its end" complete "$library.$run"
