@@ -1,9 +1,30 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# summarize tells kinds of results apart, and junit writes them down for others.
+# parse-tap tells lines of TAP apart, summarize counts the results, and junit
+# writes them as XML.
 set -uo pipefail
 . "$(dirname "$0")/../tap.sh"
+
+# parsed INPUT RECORD: the record that parse-tap makes of that line, with "|" for
+# a tab and without the line itself
+parsed()
+{
+	local output
+	output=$(printf '%b' "$1" | "$HARNESS/parse-tap" - | cut -f 1-4 | tr '\t' '|')
+	echo "$output"
+	[[ $output == "$2" ]]
+}
+
+check "a passed result, from a serial console" parsed 'ok 3 - a  b\r\n' 'ok|3|-|a  b'
+check "a failed result" parsed 'not ok 3 a.b\n' 'not ok|3|-|a.b'
+check "a result without a name" parsed 'ok 3\n' 'ok|3|-|-'
+check "a skipped result" parsed 'ok 3 a # SKIP no device\n' 'skip|3|SKIP no device|a'
+check "a failed result that is still to be done is skipped" parsed 'not ok 3 a # TODO later\n' 'skip|3|TODO later|a'
+check "an expected failure" parsed 'ok 3 a # XFAIL as known\n' 'ok|3|XFAIL as known|a'
+check "a plan, and one that skips all" parsed '1..12\n1..0 # SKIP not root\n' $'plan|12|-|-\nplan|0|SKIP not root|-'
+check "a program begins and ends" parsed '# group: a\tb\n# exit: 4\n' $'group|-|-|a b\nexit|4|-|-'
+check "nested results and all else" parsed '    ok 1 a\n# ok 1 a\nok, then\n' $'text|-|-|-\ntext|-|-|-\ntext|-|-|-'
 
 # says LINE STATUS INPUT: the last line and the exit status for that TAP
 says()

@@ -12,15 +12,13 @@ fmap() { make -s --no-print-directory -C "$TOP/tools/testing/fmap" OUT="$out" "$
 
 check "the suite is built" fmap "$out/fmap_test"
 "$out/fmap_test" >"$SCRATCH/suite" 2>&1
-while read -r line; do
-	case $line in
-	'ok '*) check "${line#*- }" true ;;
-	'not ok '*) check "${line#*- }" false ;;
-	'#'*) echo "$line" ;;
-	'TAP version'* | 1..*) ;;
-	*) echo "# $line" ;;	# of a sanitizer
+while IFS=$'\t' read -r kind _ _ name line; do
+	case $kind in
+	ok) check "$name" true ;;
+	'not ok') check "$name" false ;;
+	text) [[ $line == TAP* ]] || echo "# ${line#'# '}" ;;	# or of a sanitizer
 	esac
-done <"$SCRATCH/suite"
+done < <("$HARNESS/parse-tap" "$SCRATCH/suite")
 # which a sanitizer does not let it come to
 check "the suite has come to its end" grep -qx '1\.\.[1-9][0-9]*' "$SCRATCH/suite"
 

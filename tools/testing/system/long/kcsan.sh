@@ -37,7 +37,7 @@ runs()
 	"$HARNESS/vm" --name "kcsan-$1" --smp "$1" --memory "$memory" --no-panic --quiet \
 		--timeout $((60 + limit * ${#programs[@]})) -- /harness/run-tests /payload/selftests "$limit" "${programs[@]}" ||
 		status=$?
-	grep '^not ok' "$BUILD/results/kcsan-$1/tap.log"
+	"$HARNESS/summarize" "$BUILD/results/kcsan-$1/tap.log"
 	((status <= 2)) && grep -q '^exit=0$' "$BUILD/results/kcsan-$1/verdict"
 }
 
