@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# coverage on a toy: a program instead of the kernel, run twice.
+# coverage, with a small program in place of the kernel.
 set -uo pipefail
 . "$(dirname "$0")/../tap.sh"
 
@@ -41,7 +41,8 @@ int main(int argc, char **argv)
 EOT
 cp "$repo"/fs/fuse/* "$BUILD/linux/fs/fuse/"
 
-# build: the toy; run NAME ARGUMENT...: it is executed in the VM with that name
+# build: compile the program. run NAME ARGUMENT...: run it, and save its counts as
+# those of the VM NAME.
 build() { (cd "$kernel" && gcc --coverage -c ../linux/fs/fuse/fmap.c -o fs/fuse/fmap.o && gcc --coverage fs/fuse/fmap.o -o toy); }
 run()
 {
@@ -51,7 +52,7 @@ run()
 		mkdir -p "$BUILD/results/$name/gcov" && mv "$kernel/fs/fuse/fmap.gcda" "$BUILD/results/$name/gcov/"
 }
 
-# shows LINE COMMAND...: the command's output has that line, blanks aside
+# shows LINE COMMAND...: the command prints that line; repeated blanks don't matter
 shows()
 {
 	local line=$1 output
@@ -63,36 +64,36 @@ shows()
 
 header='# SPDX-License-Identifier: GPL-2.0'
 echo "$header" >"$explained"
-check "the toy is built" build
-check "without a run it says how to make one" refused 'KERNEL=debug' coverage
+check "the program is built" build
+check "without a run the message says how to make one" refused 'KERNEL=debug' coverage
 check "a run" run a
 check "too few lines fail" refused 'not ok 1 - 95 % of the lines' coverage
 check "... the table counts them" shows '# fmap.c 9 6 66.7' coverage
-check "... a header counts" shows '# fmap.h 2 2 100.0' coverage
+check "... a header is counted" shows '# fmap.h 2 2 100.0' coverage
 check "a line without an explanation fails" shows '# fmap.c:14: main: step("one");' coverage
 check "... and its file" shows 'not ok 2 - fmap.c: each line that is not executed is explained' coverage
 mkdir -p "$BUILD/results/lost/gcov"
 : >"$BUILD/results/lost/gcov/fmap.gcda"
-check "counts that did not arrive fail" refused 'could not save its counts' coverage
+check "missing counts fail" refused 'could not save its counts' coverage
 rm -r "$BUILD/results/lost"
 check "a second run" run b x
 check "runs are added up" shows '# fmap.c 9 8 88.9' coverage
-check "only the runs that are named count" shows '# fmap.c 9 6 66.7' coverage a
-echo 'fmap.c | main | step("many") | Nobody has so many.' >>"$explained"
+check "only the named runs count" shows '# fmap.c 9 6 66.7' coverage a
+echo 'fmap.c | main | step("many") | No test has so many.' >>"$explained"
 check "an explained line passes" shows 'ok 2 - fmap.c: each line that is not executed is explained' coverage
-check "... and is in the list" grep -qx '	Nobody has so many.' "$BUILD/results/coverage/coverage.txt"
-check "... of those that are too many" refused 'not ok 1' coverage
-check "an explanation is for its function only" refused 'not ok 2' \
+check "... and is listed with the reason" grep -qx '	No test has so many.' "$BUILD/results/coverage/coverage.txt"
+check "... but too few lines still fail" refused 'not ok 1' coverage
+check "an explanation applies to its function only" refused 'not ok 2' \
 	env sh -c "sed -i 's/ main / half /' '$explained' && '$repo/tools/harness/coverage'"
 sed -i 's/ half / main /' "$explained"
 check "a third run" run c x y
 check "all lines executed pass" coverage
-check "an explanation that nothing needs is stale" shows '# stale: fmap.c | main | step("many")' coverage
+check "an explanation that no line needs is stale" shows '# stale: fmap.c | main | step("many")' coverage
 echo 'fmap.c: main' >>"$explained"
-check "an explanation with a part missing is refused" refused 'coverage.explained:3: not FILE' coverage
+check "an explanation with a missing part is refused" refused 'coverage.explained:3: not FILE' coverage
 sed -i '$d' "$explained"
 sed -i 's/ > 4/ > 5/' "$BUILD/linux/fs/fuse/fmap.c"
 sleep 0.01
 check "another build" build
-check "... makes the runs worthless" refused 'run the tests again' coverage
+check "... invalidates the runs" refused 'run the tests again' coverage
 plan

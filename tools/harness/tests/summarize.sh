@@ -20,13 +20,13 @@ check "a passed result, from a serial console" parsed 'ok 3 - a  b\r\n' 'ok|3|-|
 check "a failed result" parsed 'not ok 3 a.b\n' 'not ok|3|-|a.b'
 check "a result without a name" parsed 'ok 3\n' 'ok|3|-|-'
 check "a skipped result" parsed 'ok 3 a # SKIP no device\n' 'skip|3|SKIP no device|a'
-check "a failed result that is still to be done is skipped" parsed 'not ok 3 a # TODO later\n' 'skip|3|TODO later|a'
+check "a failed result marked TODO is skipped" parsed 'not ok 3 a # TODO later\n' 'skip|3|TODO later|a'
 check "an expected failure" parsed 'ok 3 a # XFAIL as known\n' 'ok|3|XFAIL as known|a'
 check "a plan, and one that skips all" parsed '1..12\n1..0 # SKIP not root\n' $'plan|12|-|-\nplan|0|SKIP not root|-'
 check "a program begins and ends" parsed '# group: a\tb\n# exit: 4\n' $'group|-|-|a b\nexit|4|-|-'
-check "nested results and all else" parsed '    ok 1 a\n# ok 1 a\nok, then\n' $'text|-|-|-\ntext|-|-|-\ntext|-|-|-'
+check "nested results and other lines" parsed '    ok 1 a\n# ok 1 a\nok, then\n' $'text|-|-|-\ntext|-|-|-\ntext|-|-|-'
 
-# says LINE STATUS INPUT: the last line and the exit status for that TAP
+# says LINE STATUS INPUT: the last line and the exit status of summarize for that TAP
 says()
 {
 	local output status=0
@@ -51,9 +51,9 @@ check "a failed result explains the exit status" says '0 passed, 1 failed' 1 '# 
 check "nested results do not count" says '1 passed, 0 failed' 0 '# group: a\n1..1\n    ok 1 in\n    not ok 2 in\nok 1 x\n# exit: 0\n'
 check "lines of a serial console" says '1 passed, 0 failed' 0 '# group: a\r\n1..1\r\nok 1 x\r\n# exit: 0\r\n'
 check "nothing ran" says '0 passed, 0 failed' 1 ''
-check "only skipped is not a pass" says '0 passed, 0 failed, 1 skipped' 1 '# group: a\n1..0 # SKIP\n# exit: 4\n'
+check "a skipped test alone is no success" says '0 passed, 0 failed, 1 skipped' 1 '# group: a\n1..0 # SKIP\n# exit: 4\n'
 
-# names TEXT INPUT: the failed tests are named like this
+# names TEXT INPUT: summarize names the failed tests with this text
 names()
 {
 	local output
@@ -62,10 +62,10 @@ names()
 	[[ $(sed '$d' <<<"$output") == "$(printf '%b' "$1")" ]]
 }
 
-check "a failed result is named with what was said before it" names '# failed: a: y\n#   t.c:7: 1 != 2' \
+check "a failed result is named with the lines before it" names '# failed: a: y\n#   t.c:7: 1 != 2' \
 	'# group: a\n1..3\n# before x\nok 1 x\n#  RUN           y ...\n# t.c:7: 1 != 2\n#          FAIL  y\nnot ok 2 y\nok 3 z\n# exit: 1\n'
 
-# in_junit TEXT...: junit's XML for three groups has each TEXT
+# in_junit TEXT...: the XML that junit writes for three groups contains each TEXT
 in_junit()
 {
 	local xml text
@@ -77,8 +77,8 @@ in_junit()
 	for text; do grep -q -e "$text" <<<"$xml" || return; done
 }
 
-check "JUnit: a failed result with what was said before it" in_junit 'name="y &amp; z"' '7 is ? not &lt;8&gt;'
+check "JUnit: a failed result with the lines before it" in_junit 'name="y &amp; z"' '7 is ? not &lt;8&gt;'
 check "JUnit: skipped results, with the reason" in_junit 'skipped="1" tests="3"' 'message="SKIP no device"' 'message="not root"'
-check "JUnit: a program that broke off" in_junit 'name="1 of 2 results"' 'failures="2"'
+check "JUnit: a program that ended early" in_junit 'name="1 of 2 results"' 'failures="2"'
 
 plan
