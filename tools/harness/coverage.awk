@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Part of tools/harness/coverage: reads coverage.explained and what gcov -t has
-# written, writes the reports into the directory "out", and TAP.
+# Part of tools/harness/coverage: reads coverage.explained and the output of gcov -t,
+# writes the reports to the directory "out", and prints TAP.
 #
-# gcov writes a header once for each file that includes it: lines are added up
-# by their number. Where macros make several functions of a line it shows these
-# one by one after the sum; that does not change what has been executed.
+# gcov writes a header once for each file that includes it, so the counts of a line
+# are added up. If macros make several functions of one line, gcov prints the sum and
+# then each function; this does not change which lines were executed.
 
 function trim(s) { gsub(/^[ \t]+|[ \t]+$/, "", s); return s }
 
@@ -40,7 +40,7 @@ line == 0 { next }
 text ~ /^[A-Za-z_].*\(/ {
 	function_name = text
 	sub(/\(.*/, "", function_name)
-	# of TRACE_EVENT(name, and the like it is the name that counts
+	# for TRACE_EVENT(name, and similar macros, the name is the first argument
 	if (function_name ~ /[A-Z]$/) { function_name = text; sub(/^[^(]*\(/, "", function_name); sub(/,.*/, "", function_name) }
 	sub(/^.*[ *]/, "", function_name)
 }
