@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every patch by itself, on those before it: the directories that the series
-# touches, with the option built in, with fuse as a module, and with the option
-# off, by gcc and clang, with W=1.
+# After each patch, the directories that the series touches are built with the option
+# built in, with fuse as a module, and with the option off, by gcc and clang, with
+# W=1.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -18,8 +18,8 @@ result()
 	[[ -d $(passed "$@") ]] || { cat "$checks/$3-$2.log"; return 1; }
 }
 
-# What the objects of the module ask for must be exported by the rest. Where a
-# macro exports it, it counts that the base uses it already.
+# exported COMMIT COMPILER: all symbols that the module imports are exported.
+# Symbols that a macro exports are found by their use in the base's objects.
 exported()
 {
 	local objects base
@@ -38,11 +38,11 @@ exported()
 exports() { git -C "$tree" grep -hoE 'EXPORT_[A-Z_]*SYMBOL[A-Z_]*\([A-Za-z0-9_]+' "$1" -- "${@:2}" | sed 's/.*(//'; }
 
 mkdir -p "$checks/passed"
-# this reads the whole tree
+# cached, because this reads the whole tree
 known=$checks/exports-$(git -C "$tree" rev-parse --short 'base^{tree}')
 [[ -e $known ]] || { exports base '*.[chS]' | sort -u >"$known.part" && mv "$known.part" "$known"; }
 
-# build_all COMMIT CONFIG...: side by side, by both compilers
+# build_all COMMIT CONFIG...: in parallel, by both compilers
 build_all()
 {
 	local commit=$1 config compiler

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's documentation build on the directory of FUSE: no warning that
-# names a file of the series, and a page for each.
+# The kernel's documentation build, for the directory of FUSE, makes a page from each
+# file of the series, without a warning.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -10,7 +10,7 @@ out=$checks/documentation
 log=$out/log
 mkdir -p "$out"
 
-# -E: from nothing, so that all warnings come again
+# -E: from scratch, so that all warnings are repeated
 build_pages() { make -C "$tree" O="$out" SPHINXDIRS=filesystems/fuse SPHINXOPTS=-E htmldocs >"$log" 2>&1 || { cat "$log"; return 1; }; }
 
 warnings() { { if grep -F -A 20 "$1:" "$log"; then return 1; fi; }; }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kernel-doc comments of every C file that the series adds or edits: nothing
-# to say that it does not say about the base.
+# kernel-doc reports nothing about the C files that the series adds or edits that it
+# does not report about the base.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-# said COMMIT FILE: what the tool says, without line numbers
+# said COMMIT FILE: the tool's output, without line numbers
 said()
 {
 	mkdir -p "$SCRATCH/$1/$(dirname "$2")"

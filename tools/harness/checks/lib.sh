@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Sourced by every check: the harness, results as TAP, the series, and builds
-# of the directories that it touches.
+# Sourced by every check: the harness, TAP, the commits of the series, and builds of
+# the directories that the series touches.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
 
 cd "$TOP" || exit
-# Python modules that Debian packages are not seen by other Pythons.
+# Python modules from Debian packages are visible only to Debian's Python.
 export PATH=/usr/bin:$PATH
 tree=$BUILD/linux
-checks=$BUILD/check		# what the checks build
+checks=$BUILD/check		# build directories of the checks
 source=$checks/linux		# a second checkout of the tree's repository
 last=series-mail		# the branch that kernel-tree series makes
 
@@ -40,19 +40,18 @@ find_clang()
 
 # --- builds ------------------------------------------------------------------
 #
-# One object directory for each compiler and configuration is kept and reused.
-# What was built without a warning is remembered by its content, below
-# $checks/passed.
+# Each compiler and configuration has one object directory, which is reused. A build
+# without new warnings is recorded in $checks/passed, by a hash of its inputs.
 
 # shellcheck disable=SC2034  # for the scripts that source this file
 configs=(y m off) compilers=(gcc clang)
 
-# Files that no build here reads stay in git.
+# Files that no build reads are not checked out.
 unused=('!/Documentation/*/' '!/tools/testing/' '!/tools/perf/' '!*.dts*'
 	'!/arch/*/**/*.[chS]' '/arch/x86/**' '!/sound/**/*.[ch]' '!/drivers/gpu/**/*.h'
 	'!/drivers/*/**/*.c' '/drivers/dax/**' '!/fs/*/*.c' '/fs/fuse/**')
 
-# have_source COMMIT: check it out
+# have_source COMMIT: check this commit out
 have_source()
 {
 	mkdir -p "$checks"
@@ -65,20 +64,20 @@ have_source()
 	git -C "$source" -c core.hooksPath=/dev/null checkout -q -f --detach "$1"
 }
 
-# fragment CONFIG: what is asked for on top of allnoconfig
+# fragment CONFIG: the options to set in addition to allnoconfig
 fragment()
 {
 	sed -n '/^CONFIG_/p' "$HARNESS/checks/kernel.config"
 	case $1 in
 	y) ;;
-	# the fewest options beside ours
+	# as few other options as possible
 	m) printf 'CONFIG_%s\n' FUSE_FS=m CUSE=m VIRTIO_FS=m FUSE_DAX=n FUSE_PASSTHROUGH=n FUSE_IO_URING=n ;;
 	off) echo CONFIG_FUSE_DAX_FMAP=n ;;
 	esac
 }
 
-# targets COMMIT CONFIG. Before there is our option, fs/fuse with and without
-# it are the same.
+# targets COMMIT CONFIG: what to build. For commits before the one that adds the
+# option, y would build the same fs/fuse as off.
 targets()
 {
 	[[ $2 == y ]] && ! git -C "$tree" grep -q '^config FUSE_DAX_FMAP$' "$1" -- fs/fuse/Kconfig || echo fs/fuse/
@@ -87,7 +86,7 @@ targets()
 
 compiler() { if [[ $1 == clang ]]; then find_clang; else echo "$1"; fi; }
 
-# passed COMMIT CONFIG COMPILER: the directory that remembers this build
+# passed COMMIT CONFIG COMPILER: the directory that records this build
 passed()
 {
 	{
@@ -100,7 +99,7 @@ passed()
 }
 
 # kbuild CONFIG COMPILER ARGUMENT...
-# LOCALVERSION keeps git out of the version.
+# An empty LOCALVERSION keeps git's state out of the version.
 kbuild()
 {
 	local out=$checks/$2-$1 cc
@@ -118,7 +117,7 @@ configure()
 	[[ ! -e $out/.config || $key != "$(cat "$out/config-key" 2>/dev/null)" ]] || return 0
 	rm -f "$out/config-key"
 	kbuild "$config" "$compiler" KCONFIG_ALLCONFIG="$out/fragment.config" allnoconfig || return
-	# all of it must have come through, but for our option before there is one
+	# All options must take effect, except ours in commits before the one that adds it
 	lost=$(grep '=[ym]$' "$out/fragment.config" | grep -vxF -f "$out/.config")
 	if [[ -n $lost ]] && { [[ $lost != CONFIG_FUSE_DAX_FMAP=y ]] || grep -qx 'config FUSE_DAX_FMAP' "$source/fs/fuse/Kconfig"; }; then
 		echo "the configuration lost $lost"
@@ -127,11 +126,12 @@ configure()
 	echo "$key" >"$out/config-key"
 }
 
-# build COMMIT CONFIG COMPILER: with COMMIT checked out. Fails at a warning that
-# the base's build does not have, which therefore is the first to be built;
-# then the objects go, so that the next run meets the warning again. kernel-doc,
-# which W=1 brings as well, is a check of its own. Leaves the objects without
-# local symbols, whose names have numbers in them, and with them in named/.
+# build COMMIT CONFIG COMPILER: build COMMIT, which is checked out. Fails if there is
+# a warning that the base's build does not have, so the base must be built first.
+# After a failure the next build starts without the objects, so that it shows the
+# warning again. kernel-doc, which is part of W=1, has a separate check. Keeps two
+# copies of the objects: without local symbols, because their names contain numbers,
+# and with them in named/.
 build()
 {
 	local config=$2 out=$checks/$3-$2 passed part o status=0 base new
@@ -153,7 +153,7 @@ build()
 		return 1
 	fi
 	for o in "$out"/fs/fuse/*.o; do
-		# not what other commits left
+		# not an object of another commit
 		[[ -e $source/fs/fuse/$(basename "$o" .o).c ]] || continue
 		cp "$o" "$part/named/" &&
 			objcopy --strip-debug --discard-all --remove-section=.comment "$o" "$part/${o##*/}" || return

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# With the option off, the object code of fs/fuse is the base's after each
-# patch.
+# With the option off, the object code of fs/fuse is identical to the base's after
+# each patch.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -11,7 +11,7 @@ have_objects()
 	[[ -d $(passed "$1" off "$2") ]] || { have_source "$1" && build "$1" off "$2"; }
 }
 
-# functions OBJECT: a line for each function and data section, with its content
+# functions OBJECT: a line for each function and section, with its content
 functions()
 {
 	objdump -dr --no-show-raw-insn "$1" |

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The files of this repository: licence tags, and shellcheck on the scripts.
+# Files of this repository have a licence tag, and scripts pass shellcheck.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -12,7 +12,7 @@ licences()
 	local f bad=0
 	for f in "${files[@]}"; do
 		case $f in
-		# a patch begins with its subject, a cover letter with its own
+		# patches and the cover letter begin with the subject
 		patches/*.patch | patches/cover-letter | */patches/*.patch | MAINTAINERS | README.md | LICENSES/*) continue ;;
 		esac
 		if ! head -n 5 "$f" | grep -q 'SPDX-License-Identifier:'; then
@@ -28,10 +28,10 @@ scripts()
 	local f
 	local -a scripts
 	mapfile -t scripts < <(for f in "${files[@]}"; do if head -n 1 "$f" | grep -q '^#!.*sh$' || [[ $f == *.sh ]]; then echo "$f"; fi; done)
-	# SC2317: functions that are called by name (check NAME function ...) look unreachable to it
+	# SC2317: it believes that functions called by name (check NAME FUNCTION) are unreachable
 	shellcheck -x -e SC2317 --source-path=SCRIPTDIR "${scripts[@]}"
 }
 
-check "every file says its licence" licences
-check "shellcheck has nothing to say" scripts
+check "every file has a licence tag" licences
+check "shellcheck reports nothing" scripts
 plan

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# sparse on the directories that the series touches: nothing to say that it
-# does not say about the base. Releases up to 0.6.4 stop at the kernel's
-# __typeof_unqual__, so it is built here, from the source that `bases` pins.
+# sparse reports nothing about the directories that the series touches that it does
+# not report about the base. Releases up to 0.6.4 fail at the kernel's
+# __typeof_unqual__, so sparse is built from the source that `bases` pins.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -21,7 +21,7 @@ have_sparse()
 
 understood() { [[ $("$tree/scripts/checker-valid.sh" "$sparse") == 1 ]]; }
 
-# look COMMIT: leaves what sparse says, without line numbers
+# look COMMIT: save the output of sparse, without line numbers
 look()
 {
 	local passed log=$checks/sparse.log
@@ -43,9 +43,9 @@ compare()
 
 mkdir -p "$checks/passed"
 check "sparse is built" have_sparse
-check "it understands this kernel" understood
-check "run on the series" look "$last"
-check "run on the base" look base
+check "sparse can parse this kernel" understood
+check "sparse runs on the series" look "$last"
+check "sparse runs on the base" look base
 for file in $(touched '*.[ch]' ':!tools'); do
 	check "$file" compare "$file"
 done

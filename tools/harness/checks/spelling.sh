@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# codespell on every file of this repository, edits to upstream's files by
-# what they add. (checkpatch, in the check of style, knows the kernel's own
-# list of misspellings.)
+# codespell on every file of this repository, and on the lines that patches add to
+# upstream files. (checkpatch, in the check `style`, uses the kernel's own list of
+# misspellings.)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-# upstream's lines in our patches are not ours
+# ours PATCH: the patch without upstream's lines
 ours() { sed -e '/^[-+ ]/!b' -e '/^[-+][-+][-+] /d' -e '/^+/b' -e '/^---$/b' -e d "$1"; }
 
 spelling()
@@ -24,5 +24,5 @@ spelling()
 }
 
 mapfile -t files < <(our_files | grep -v -e '^LICENSES/' -e 'checks/spelling.words$')
-check "codespell has nothing to say" spelling "${files[@]}"
+check "codespell reports nothing" spelling "${files[@]}"
 plan

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# checkpatch --strict on each mail. What may be left over stands in
+# checkpatch --strict reports nothing about the patches, except for the entries in
 # style.leftovers.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ leftovers=$HARNESS/checks/style.leftovers
 seen=$SCRATCH/seen
 : >"$seen"
 
-# allowed TYPE FILE: is it on the list? Notes which entry it was.
+# allowed TYPE FILE: the list has an entry for this. Records the entry as seen.
 allowed()
 {
 	local type file _
@@ -27,7 +27,7 @@ allowed()
 style()
 {
 	local output line bad=0
-	# exits with 1 if it found something
+	# its exit status is 1 if it reports something
 	output=$(cd "$tree" && scripts/checkpatch.pl --strict --terse --showfile --show-types --quiet "$1" 2>&1) || true
 	while read -r line; do
 		if [[ $line =~ ^(.*):[0-9]*:\ (ERROR|WARNING|CHECK):([A-Z0-9_]+):\  ]]; then
@@ -51,9 +51,9 @@ stale()
 reasons() { awk '!/^#/ && NF > 0 && NF < 4 { print; bad = 1 } END { exit bad }' "$leftovers"; }
 
 for mail in "$BUILD"/series/*.patch; do
-	# the cover letter is no patch
+	# skip the cover letter
 	[[ ${mail##*/} == 0000-* ]] || check "${mail##*/}" style "$mail"
 done
-check "every entry of the list of leftovers occurs" stale
+check "every entry in style.leftovers is used" stale
 check "every entry has a reason" reasons
 plan
