@@ -216,6 +216,10 @@ check "... with the command that mends it" refused 'git checkout HEAD -- fs/fuse
 sed -i 's/^+int odd_more;$/+int even_more;/' "$repo"/patches/0005-*
 check "corrected: goes on" kt setup
 
+sed -i 's/^More lines/Many lines/' "$repo/patches/0001-add.patch"
+check "save after a message was edited here" kt series-save
+check "... keeps it" grep -q '^Many lines' "$repo/patches/0001-add.patch"
+
 # A save rewrites only the patch that the edit belongs to.
 sed -i 's/^2$/&\nand a line more/' "$tree/fs/fuse/inode.c"
 tree_git commit -q -m 'fixup! fuse: add a map' fs/fuse/inode.c
