@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The example servers of lib/libfuse-famfs in a VM, over both transports, and
-# what they say when something is wrong. What happens there is in
-# guest-examples, which writes the TAP.
+# The example servers of lib/libfuse-famfs in a VM, over both transports, and their
+# error messages. guest-examples runs in the VM and writes the TAP.
 set -euo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
 

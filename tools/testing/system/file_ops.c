@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * file_ops DIR: make the directory DIR, do with files in it what programs do
- * with files, and print how each step went: what the call returned, and size
- * and hash of the file after it. Nothing that is printed depends on when and
- * where it runs, so two file systems that do the same print the same.
+ * file_ops DIR: create the directory DIR, do common file operations in it, and
+ * print the result of each: the return value, and the size and hash of the file
+ * after it. The output does not depend on time and place, so two file systems
+ * that behave the same produce the same output.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -24,7 +24,7 @@
 
 static char buf[MAX];
 
-/* Two reads of the bytes, by the system call and through a mapping, agree? */
+/* Hash the contents. The system call and a mapping must read the same bytes. */
 static uint64_t hash(int fd, off_t size)
 {
 	uint64_t h = 0xcbf29ce484222325ULL;
@@ -44,7 +44,7 @@ static uint64_t hash(int fd, off_t size)
 	return h;
 }
 
-/* What @call returned, and, with a file, what is in it now */
+/* Print the return value of @call and, if @fd is a file, its state */
 static void show(const char *call, long ret, int fd)
 {
 	int err = ret < 0 ? errno : 0;
@@ -67,7 +67,7 @@ static void show(const char *call, long ret, int fd)
 
 #define STEP(fd, call) do { errno = 0; show(#call, (long)(call), fd); } while (0)
 
-/* @len bytes that tell where they belong, at @pos */
+/* Write @len bytes at @pos; their values depend on @pos and @seed */
 static ssize_t put(int fd, unsigned int seed, off_t pos, size_t len)
 {
 	char *b = malloc(len);

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Memory goes bad and devices leave, while fio with checksums runs on other
-# files. What happens in the VM is in guest-fio-failures, which writes the TAP.
+# Memory goes bad and devices are removed, while fio with checksums runs on other
+# files. guest-fio-failures runs in the VM and writes the TAP.
 set -euo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
 

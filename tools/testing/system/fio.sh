@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# fio with checksums on mapped files: engines, block sizes, patterns, one extent
-# and stripe sets, on NVDIMM and on CXL memory. What happens in the VM is in
-# guest-fio, which writes the TAP.
+# fio with checksums on mapped files: several engines, block sizes and patterns, with
+# one extent and with stripe sets, on NVDIMMs and on CXL memory. guest-fio runs in the
+# VM and writes the TAP.
 set -euo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Two machines with the same memory and no network: each serves the same files
-# from it, and what one writes by mmap the other sees. tools/run/two-hosts boots
-# them, as in `make run HOSTS=2`.
+# Two machines share memory and have no network. Both serve the same files from this
+# memory, and each sees the other's writes by mmap. tools/run/two-hosts boots them, as
+# in `make run HOSTS=2`.
 #
-# Before that two processes on this machine show that the program that compares
-# notices memory that is not the same, and a host that is silent.
+# First, two processes on this machine show that the program that compares the files
+# notices memory that is not shared and a host that does not answer.
 # shellcheck disable=SC2317  # functions are called by name
 set -euo pipefail
 . "$(dirname "$0")/../../harness/tap.sh"
@@ -20,7 +20,7 @@ said=$SCRATCH/said
 # --- the program alone ---------------------------------------------------------
 gcc -O2 -Wall -Werror -o "$SCRATCH/two_hosts" "$run/two_hosts.c"
 
-# have_in_common [FILE]...: what of the three files is the same for both hosts
+# have_in_common [FILE]...: of the three files, both hosts share these
 have_in_common()
 {
 	local dir name
@@ -32,7 +32,7 @@ have_in_common()
 	for name; do ln -f "$SCRATCH/0/$name" "$SCRATCH/1/$name"; done
 }
 
-# ends STATUS0 STATUS1: both hosts, on these files
+# ends STATUS0 STATUS1: run both hosts on these files; they end with these statuses
 ends()
 {
 	local status0=0 status1=0
@@ -70,7 +70,8 @@ boots() { HOSTS_WAIT=30 "$run/two-hosts"; }
 
 other() { echo $((1 - $1)); }
 
-# $1 host: it wrote all files, flushed them in a way that this CPU has, announced
+# wrote HOST: it wrote all files, flushed them with an instruction of this CPU, and
+# announced them
 wrote()
 {
 	local name size
@@ -80,7 +81,7 @@ wrote()
 	grep -E "^host $1 announces it: host $(other "$1") has seen that, the answer was back after [0-9]+ us$" "$results/host$1/tap.log"
 }
 
-# $1 host: it saw all files of the other one
+# saw HOST: it saw all files of the other host
 saw()
 {
 	local name size
@@ -92,7 +93,7 @@ saw()
 
 no_network() { [[ -f $results/host$1/net ]] && ! grep -vx lo "$results/host$1/net"; }
 
-# $1 file: its bytes as they lie in the memories, by the manifest alone
+# from_memory FILE: its bytes, read from the memories according to the manifest
 from_memory()
 {
 	local size chunk list pos dev off i
@@ -106,7 +107,7 @@ from_memory()
 	done
 }
 
-# $1 host: a program there had the same bytes by read(2) as the memories have now
+# same_as_memory HOST: a program there read the same bytes that the memories have now
 same_as_memory()
 {
 	local name
@@ -115,16 +116,16 @@ same_as_memory()
 	done <"$SCRATCH/files" | diff - "$results/host$1/sums"
 }
 
-check "two processes on one memory see what the other one writes" sees
-check "they notice when the data are not in common" misses_data
-check "they notice when the flag does not come" misses_flag
-check "two machines on the same memories boot, and neither has a complaint" boots
+check "two processes that share memory see each other's writes" sees
+check "they notice data that is not shared" misses_data
+check "they notice a flag that does not arrive" misses_flag
+check "two machines boot with the same memories, without errors" boots
 awk -f "$run/two-hosts.awk" "$run/two-hosts.manifest" >"$plan"
 awk '$NF !~ /^from-/ { print $NF, $2 }' "$plan" >"$SCRATCH/files"
 for host in 0 1; do
 	check "host $host has no network" no_network "$host"
-	check "host $host writes by mmap, flushes, announces, is answered" wrote "$host"
-	check "the other one sees each byte of that by mmap and by read(2)" saw "$(other "$host")"
-	check "host $host, read(2) by a program that knows nothing of it: the bytes of the memories" same_as_memory "$host"
+	check "host $host writes by mmap, flushes, announces, and gets an answer" wrote "$host"
+	check "... the other host sees each byte by mmap and by read(2)" saw "$(other "$host")"
+	check "... an unrelated program on host $host reads the bytes of the memories" same_as_memory "$host"
 done
 plan

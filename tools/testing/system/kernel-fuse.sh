@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The tests of FUSE that the kernel has already, on the kernel with the series:
-# those of filesystems/fuse, with libfuse as it is patched here where they want
-# libfuse 3, and that of memfd on FUSE. What happens in the VM is in
-# guest-kernel-fuse. A test that is skipped has not passed.
+# The kernel's own tests of FUSE, on the kernel with the series: those of
+# filesystems/fuse, with the patched libfuse if they need libfuse 3, and the test of
+# memfd on FUSE. A skipped test has not passed. guest-kernel-fuse runs in the VM.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
@@ -15,8 +14,8 @@ installed=$BUILD/payload/kernel-fuse
 results=$BUILD/results/kernel-fuse
 programs=(filesystems/fuse/{fusectl_test,write_extend_eof_test,fuse_acl_cache_test} memfd/run_fuse_test.sh)
 
-# The environment is that of a shell prompt: variables of the harness and of
-# the make that called it mean something to the kernel's Makefile, too.
+# The environment is that of a shell prompt, because the kernel's Makefile also uses
+# variables of the harness and of the make that called it.
 build()
 {
 	rm -rf "$out" "$installed"
@@ -42,14 +41,14 @@ ended_well() { cat "$results/$1"; grep -q -x 'exit: 0' "$results/$1"; }
 passed() { [[ "$1 $2" == 'ok -' ]]; }
 
 check "the kernel's own tests of FUSE are built" build
-check "these are all of filesystems/fuse" all_known
-check "a VM runs them, no kernel warning" \
+check "they are all tests of filesystems/fuse" all_known
+check "a VM runs them without a kernel warning" \
 	"$HARNESS/vm" --name kernel-fuse --timeout 300 -- /tests/guest-kernel-fuse "${programs[@]}"
 for program in "${programs[@]##*/}"; do
-	check "$program ends well" ended_well "$program"
+	check "$program: exit status 0" ended_well "$program"
 	while IFS=$'\t' read -r kind _ directive name _; do
 		check "$program: $name" passed "$kind" "$directive"
 	done < <("$HARNESS/parse-tap" "$results/$program" | grep -E $'^(ok|not ok|skip)\t')
 done
-check "... each of the three prints results" [ "$(grep -l '^ok 1 ' "$results"/*_test | wc -l)" = 3 ]
+check "each of the three test programs prints results" [ "$(grep -l '^ok 1 ' "$results"/*_test | wc -l)" = 3 ]
 plan

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The selftests in the form that the kernel tree wants: built, installed and
-# packed by its own Makefile, and run by its own run_kselftest.sh, from the
-# package, by root and by somebody else. What happens in the VM is in
-# guest-kselftest-form.
+# The selftests follow the kernel's conventions: its own Makefile builds, installs and
+# packs them, and its own run_kselftest.sh runs them from the package, as root and as
+# a user. guest-kselftest-form runs in the VM.
 # shellcheck disable=SC2317  # functions are called by name
 set -uo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
@@ -19,9 +18,9 @@ results=$BUILD/results/kselftest-form
 rm -rf "$out" "$installed"
 mkdir -p "$out/objects" "$installed"
 
-# kselftest MAKE-ARGUMENT...: as Documentation/dev-tools/kselftest.rst has it.
-# The environment is that of a shell prompt: variables of the harness and of
-# the make that called it mean something to this make, too.
+# kselftest MAKE-ARGUMENT...: call make as in Documentation/dev-tools/kselftest.rst.
+# The environment is that of a shell prompt, because the kernel's Makefile also uses
+# variables of the harness and of the make that called it.
 kselftest()
 {
 	env -u BUILD -u KERNEL -u PREFIX -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
@@ -30,7 +29,7 @@ kselftest()
 
 # --- with O= ------------------------------------------------------------------
 
-# What `make O=DIR headers` leaves in DIR is there already
+# The result of `make O=DIR headers` exists already
 mkdir "$out/objects/usr"
 ln -s "$BUILD/headers/include" "$out/objects/usr/include"
 
@@ -45,7 +44,7 @@ pack()
 
 untouched() { diff "$out/before" <(in_tree); }
 
-# Each program that there is a source for
+# All programs that have a source
 programs() { (cd "$selftests/famfs" && printf '%s\n' *_test.c *.sh) | sed 's/\.c$//' | sort; }
 
 listed() { diff <(programs) <(sed -n 's/^famfs://p' "$installed/kselftest-list.txt" | sort); }
@@ -64,15 +63,15 @@ there()
 nothing_built() { [[ -z $(find "$out/objects/kselftest" -type f -print -quit) ]]; }
 
 check "make with O= and gen_tar: no warning" pack
-check "... and nothing is written into the tree" untouched
+check "... and nothing is written to the tree" untouched
 check "every test is in the package's list" listed
 check "... and in the package, with config and settings" there
 check "make clean with O=" kselftest -C "$selftests" O="$out/objects" clean
-check "... leaves nothing" nothing_built
+check "... removes everything" nothing_built
 
 # --- in the tree --------------------------------------------------------------
 
-# A tree of just these files, in git
+# A git repository with only these files
 copy=$out/tree
 copy_tree()
 {
@@ -96,17 +95,17 @@ git_sees()
 git_sees_nothing() { ! git_sees "$@"; }
 
 check "a copy of the tree" copy_tree
-# without optimization: seconds
+# without optimization this takes only seconds
 check "make in the tree, with clang: no warning" \
 	kselftest -C "$copy/tools/testing/selftests" LLVM=1 USERCFLAGS='-O0 -Werror'
 check "... builds something" git_sees --ignored
-check "... and .gitignore has all of it" git_sees_nothing
+check "... and .gitignore covers all of it" git_sees_nothing
 check "make clean in the tree" kselftest -C "$copy/tools/testing/selftests" clean
-check "... leaves nothing" git_sees_nothing --ignored
+check "... removes everything" git_sees_nothing --ignored
 
 # --- the configuration --------------------------------------------------------
 
-# What a CI does that knows only the fragment, for a VM
+# The steps of a CI that uses only the fragment, for a VM
 configure()
 {
 	local config=$out/config
@@ -127,19 +126,19 @@ came_through()
 sorted() { grep '^CONFIG_' "$selftests/famfs/config" | LC_ALL=C sort -c -u; }
 
 check "the config fragment on a defconfig for VMs" configure
-check "... each symbol comes through" came_through
-check "... each once, in order" sorted
+check "... each symbol takes effect" came_through
+check "... each occurs once, in order" sorted
 
 # --- in the VM ----------------------------------------------------------------
 
-# status NAME STATUS
+# status NAME STATUS: the command's exit status
 status() { cat "$results/$1"; [[ $(<"$results/$1.exit") == "$2" ]]; }
 
-# has NAME LINE: this is one of its lines
+# has NAME LINE: the command printed this line
 has() { cat "$results/$1"; grep -q -x -e "$2" "$results/$1"; }
 lacks() { cat "$results/$1"; ! grep -E -e "$2" "$results/$1"; }
 
-# Whoever is not root gets a skip with a reason for each
+# Without root each program is skipped, with a reason
 all_skipped()
 {
 	local n
@@ -154,19 +153,19 @@ none_left() { cat "$results/slow.left"; [[ -e $results/slow.left && ! -s $result
 
 timeout=$(sed -n 's/^timeout=//p' "$selftests/famfs/settings")
 
-check "a VM with the package, no kernel warning" \
+check "a VM runs the package without a kernel warning" \
 	"$HARNESS/vm" --name kselftest-form --memory nvdimm:2x256M --timeout 300 -- /tests/guest-kselftest-form
 check "run_kselftest.sh runs one test" status root 0
 check "... and prints TAP" has root 'TAP version 13'
 check "... with the test's result" has root 'ok 1 selftests: famfs: fmap_uring_test'
-check "... which ran tests" has root '# # Totals: pass:[1-9][0-9]* fail:0 .*'
-check "... and skipped none" lacks root '# SKIP'
-check "... within the time that settings allow" has root "# timeout set to $timeout"
-check "run_kselftest.sh runs the collection for a user" status user 0
+check "... whose tests ran" has root '# # Totals: pass:[1-9][0-9]* fail:0 .*'
+check "... and none was skipped" lacks root '# SKIP'
+check "... with the time limit from settings" has root "# timeout set to $timeout"
+check "run_kselftest.sh runs the collection as a user" status user 0
 check "... each program is skipped" all_skipped
 check "... with exit status 4" code_4
-check "... and says why" reasons
+check "... and prints the reason" reasons
 check "a program that takes too long is stopped" has slow 'not ok 1 selftests: famfs: fmap_lifetime_test # TIMEOUT 1 seconds'
-check "... as is one with open files and a server to be told" has slow 'not ok 2 selftests: famfs: fmap_random_test # TIMEOUT 1 seconds'
-check "... and nothing of them is left" none_left
+check "... also one with open files and a running server" has slow 'not ok 2 selftests: famfs: fmap_random_test # TIMEOUT 1 seconds'
+check "... and no process is left" none_left
 plan

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The library for servers, lib/libfuse-famfs, as far as no kernel is needed.
+# The library for servers, lib/libfuse-famfs: the tests that need no kernel.
 set -uo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
 . "$(dirname "$0")/../../harness/tap.sh"
@@ -58,7 +58,7 @@ build_old_server()
 
 old_server() { LD_LIBRARY_PATH=$new/lib "$out/old_server"; }
 
-# libfuse itself loses the outermost of pushed modules at the end
+# libfuse itself leaks the outermost of the pushed modules
 without_modules() { "$out/session" list | grep -v ^modules_; }
 
 no_errors() { valgrind -q --leak-check=full --error-exitcode=9 "$@"; }
@@ -72,7 +72,7 @@ session_valgrind()
 
 # --- published servers -------------------------------------------------------
 
-# names FLAGS...: the program with the published names, against these headers
+# names FLAGS...: compile and run the program that uses the published names
 names()
 {
 	gcc "${strict[@]}" "${sanitize[@]}" -I"$ours/test" "$@" "$ours/test/test_famfs_names.c" "$out/kernel_fmap.o" \
@@ -101,7 +101,7 @@ cxx()
 
 # --- headers -----------------------------------------------------------------
 
-# The kernel's header, but for the line that takes in the published names
+# fuse_kernel.h without the line that includes the published names
 kernel_header()
 {
 	grep -v -e fuse_famfs_compat.h -e 'names that published famfs servers use' "$src/include/fuse_kernel.h" |
@@ -110,7 +110,7 @@ kernel_header()
 
 # --- ABI ---------------------------------------------------------------------
 
-# Not the names of the version nodes, which are absolute
+# Without the names of version nodes, which are absolute symbols
 symbols() { nm -D --defined-only --with-symbol-versions "$1/lib/libfuse3.so" | awk '$2 != "A" { print $NF }' | sort -u; }
 
 no_symbol_gone()
@@ -136,8 +136,8 @@ layouts()
 }
 
 check "libfuse with our patches is built" "$HARNESS/libfuse" build
-check "... and, beside it, as it is" "$HARNESS/libfuse" unchanged
-# As a server has them that is compiled against the build tree
+check "... and so is the unmodified one" "$HARNESS/libfuse" unchanged
+# The flags of a server that is compiled against the build tree
 read -r -a flags < <(PKG_CONFIG_PATH=$new/meson-uninstalled pkg-config --cflags fuse3)
 
 check "the kernel's decoder compiles here" build_decoder
@@ -150,13 +150,13 @@ check "the session's test compiles" build_session
 each session
 check "the session has no errors under valgrind" session_valgrind
 check "a server for the old library compiles" build_old_server
-check "... and is plain FUSE with the new one" old_server
-check "published famfs names compile and mean the right thing" names_in_build
-check "... from an installed library, too" names_installed
-check "C++ takes the headers" cxx
+check "... and is a plain FUSE server with the new one" old_server
+check "published famfs names compile and have the right meaning" names_in_build
+check "... also with an installed library" names_installed
+check "the headers compile as C++" cxx
 check "fuse_kernel.h is the header of the patched kernel" kernel_header
-check "no exported symbol is gone" no_symbol_gone
+check "no exported symbol was removed" no_symbol_gone
 check "new symbols are in the new version node" new_ones_in_new_node
 check "no public structure or function has changed" layouts
-check "libfuse's own sizes are as they were" "$new/test/test_abi"
+check "libfuse's own sizes have not changed" "$new/test/test_abi"
 plan

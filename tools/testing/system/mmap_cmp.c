@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mmap_cmp A B: are they the same, byte by byte, as seen through a shared
- * mapping of A and by reading B?
+ * mmap_cmp A B: compare the bytes of A, through a shared mapping, with the bytes
+ * that read(2) returns for B.
  */
 #include <err.h>
 #include <fcntl.h>

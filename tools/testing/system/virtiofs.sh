@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Virtio-fs on the kernel with the series behaves as it does without it: files
-# of a virtio-fs mount do what the same files do on this machine, and no part
-# of the protocol of DAX file maps is spoken. One machine with two devices: as
-# virtiofsd comes, and with the writeback cache.
+# The series does not change virtio-fs: operations on files of a virtio-fs mount have
+# the same results as on this machine, and no request of the DAX file map protocol is
+# sent. One VM has two devices: one with virtiofsd's defaults, one with the writeback
+# cache.
 #
-# The window that virtio-fs has for its own DAX is not in QEMU, so `-o dax` can
-# only be refused, as Linux does it without the series: EINVAL, and it says why.
+# QEMU has no window for the DAX mode of virtio-fs itself, so `-o dax` must fail as it
+# does without the series: with EINVAL and a message.
 # shellcheck disable=SC2317  # functions are called by name
 set -euo pipefail
 . "$(dirname "$0")/../../harness/tap.sh"
 
 payload=$BUILD/payload/virtiofs
 results=$BUILD/results/virtiofs
-dirs=$BUILD/virtiofs		# no tmpfs: it may lack some of the operations
+dirs=$BUILD/virtiofs		# not on tmpfs, which may lack some of the operations
 tags=(virtiofs0 virtiofs1)
 
 rm -rf "$dirs"
@@ -28,13 +28,13 @@ boots()
 		/tests/guest-virtiofs "${tags[@]}"
 }
 
-# $1 tag: each step printed the same
+# same_steps TAG: each step printed the same as on this machine
 same_steps() { diff "$dirs/ops" "$results/$1/ops"; }
 
-# $1 tag: and this is what the server's directory holds
+# same_files TAG: the server's directory has the same files
 same_files() { [[ -e $dirs/$1/guest/data ]] && diff -r "$dirs/host" "$dirs/$1/guest"; }
 
-# $1 tag, then opcodes that must be among the requests
+# sent TAG OPCODE...: these opcodes are among the requests
 sent()
 {
 	local opcode
@@ -43,17 +43,17 @@ sent()
 	done
 }
 
-# $1 tag. The protocol ends at 53 without the series.
+# none_of_ours TAG: without the series the last opcode is 53
 none_of_ours() { [[ -s $results/$1/requests ]] && awk '$1 > 53 { print; bad = 1 } END { exit bad }' "$results/$1/requests"; }
 
-# $1 tag. A virtio-fs mount has never been in fusectl.
+# not_in_fusectl TAG: a virtio-fs mount never appears in fusectl
 not_in_fusectl() { diff - "$results/$1/fusectl" <<</sys/fs/fuse/connections; }
 
-# $1 tag
+# mounts TAG: the results of mounting with each DAX mode
 mounts()
 {
 	cat "$results/$1/log"
-	# 32: mount(8) failed; what follows it is how that says EINVAL
+	# 32: the mount failed. mount(8) describes EINVAL by "wrong fs type, bad option"
 	diff - "$results/$1/mounts" <<-END &&
 		dax 32
 		dax=always 32
@@ -66,14 +66,14 @@ mounts()
 
 check "the same steps on this machine" "$payload/file_ops" "$dirs/host"
 cp "$SCRATCH/output" "$dirs/ops"
-check "a machine with two virtio-fs devices works on them, no kernel warning" boots
+check "a VM uses two virtio-fs devices without a kernel warning" boots
 for tag in "${tags[@]}"; do
-	check "$tag: each operation does what it does here" same_steps "$tag"
-	check "$tag: the files are the same as here" same_files "$tag"
-	check "$tag: operations went to the server" sent "$tag" \
+	check "$tag: each operation has the same result as on this machine" same_steps "$tag"
+	check "$tag: the files are the same as on this machine" same_files "$tag"
+	check "$tag: the server got the operations" sent "$tag" \
 		CREATE OPEN READ WRITE SETATTR FALLOCATE LSEEK COPY_FILE_RANGE RENAME2 FSYNC UNLINK
 	check "$tag: no request about maps" none_of_ours "$tag"
-	check "$tag: nothing in fusectl" not_in_fusectl "$tag"
-	check "$tag: -o dax is refused for want of a window, the other modes work" mounts "$tag"
+	check "$tag: no entry in fusectl" not_in_fusectl "$tag"
+	check "$tag: -o dax fails without a window, the other modes work" mounts "$tag"
 done
 plan

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Data races: selftests on a kernel that watches what fs/fuse and drivers/dax
-# read and write (KCSAN), with two processors and with four. A race in which a
-# function of this project has part fails the run; those of other functions are
-# listed, they are there without us as well.
+# Data races: selftests on a kernel with KCSAN, which watches the memory accesses of
+# fs/fuse and drivers/dax, with two and with four processors. A race that involves a
+# function of this project is a failure. Other races are only listed, because they
+# exist without the series.
 set -uo pipefail
 . "$(dirname "$0")/../../../harness/common.sh"
 . "$(dirname "$0")/../../../harness/tap.sh"
@@ -12,11 +12,11 @@ set -uo pipefail
 export KERNEL=kcsan
 programs=(fmap_basic_test fmap_lifetime_test fmap_random_test fmap_removal_test fmap_uring_test)
 memory=cxl:2x256M,nvdimm:2x256M
-limit=300 # seconds a program
-# Two have to be at the same place at the same time: in ten seconds they often are not.
+limit=300 # seconds per program
+# A race is noticed only if two tasks meet at the same place, which takes time.
 export FMAP_RANDOM_SECONDS=${FMAP_RANDOM_SECONDS:-100}
 
-# The functions of our files, as reports name them
+# The functions of the project's files, as reports name them
 our_functions()
 {
 	local file
@@ -27,10 +27,12 @@ our_functions()
 
 console() { tr -d '\r' <"$BUILD/results/kcsan-$1/console.log"; }
 
-# The two that raced, or the one that saw a value change: a line a report
+# races SMP: a line for each report: both functions, or the one that saw a
+# value change
 races() { console "$1" | sed -n 's/^.*BUG: KCSAN: [a-z: -]* in //p' | sed 's/+0x[0-9a-f/x]*//g' | sort | uniq -c; }
 
-# Warnings are looked at below, since reports count as some
+# runs SMP: status 2 is accepted, because reports of KCSAN count as kernel warnings;
+# other warnings are checked below
 runs()
 {
 	local status=0
@@ -41,10 +43,12 @@ runs()
 	((status <= 2)) && grep -q '^exit=0$' "$BUILD/results/kcsan-$1/verdict"
 }
 
-# KCSAN watched something: it would be silent as well if nothing were instrumented
+# watched SMP: KCSAN is enabled, and the files are instrumented. Otherwise there
+# would be no reports.
 watched() { console "$1" | grep 'kcsan: .*enabled' && [[ -s $SCRATCH/ours ]] && nm "$BUILD/kernel-kcsan/fs/fuse/daxdev.o" | grep ' U __tsan_'; }
 
-# A report with its stacks for each race that a function of ours has part in
+# no_race_of_ours SMP: shows the report, with stacks, of each race that involves a
+# function of the project
 no_race_of_ours()
 {
 	console "$1" | awk -v ours="$SCRATCH/ours" '
@@ -69,9 +73,9 @@ check "the selftests are built" "$HARNESS/selftests" build
 our_functions >"$SCRATCH/ours"
 for smp in 2 4; do
 	check "$smp processors: the tests pass" runs "$smp"
-	check "... on a kernel that watches our files" watched "$smp"
+	check "... on a kernel that watches the project's files" watched "$smp"
 	races "$smp" | sed 's/^/# races: /'
-	check "... no race of ours" no_race_of_ours "$smp"
+	check "... no race in the project's functions" no_race_of_ours "$smp"
 	check "... no other warning" no_other_warning "$smp"
 done
 plan

@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# libfuse's own tests, in a VM, with the unmodified library and with ours: each
-# one that passes with the former has to pass with the latter. One that neither
-# of them runs is listed as skipped, with the reason. What happens in the VM is
-# in guest-libfuse-suite.
+# libfuse's own tests, in a VM, with the unmodified and with the patched library. A
+# test that passes with the unmodified one must pass with the patched one. A test that
+# both skip is skipped, with the reason. guest-libfuse-suite runs in the VM.
 #
-# Without KVM each of the tests is slow: one of passthrough's takes as long as
-# all of notify's. So the variants below, which differ from another test by an
+# Without KVM the tests are slow: one test of passthrough takes as long as all tests of
+# notify. Therefore the variants below, which differ from another test only in an
 # option, run only with
 #
 #   LIBFUSE_SUITE=full tools/testing/system/long/libfuse-suite.sh
 #
-# which runs all tests, and all of them over io_uring, too.
+# This also repeats all tests over io_uring.
 set -uo pipefail
 . "$(dirname "$0")/../../../harness/common.sh"
 . "$(dirname "$0")/../../../harness/tap.sh"
@@ -30,7 +29,7 @@ if [[ ${LIBFUSE_SUITE:-} == full ]]; then
 	limit=3600
 fi
 
-# copy_tree NAME BUILD: what the runner wants of a build tree, and the tests
+# copy_tree NAME BUILD: copy the tests and the parts of a build tree that they need
 copy_tree()
 {
 	mkdir -p "$payload.part/$1/test" &&
@@ -40,8 +39,8 @@ copy_tree()
 			--include='/fuse_config.h' --exclude='*' "$2/" "$payload.part/$1/build/"
 }
 
-# The tests that want a user who is not root get one. Name of a run, user,
-# options.
+# runs: a line for each run: name, user, options. Tests that require a user other than
+# root have a separate run.
 runs()
 {
 	local -a for_users left_out
@@ -61,10 +60,10 @@ prepare()
 		runs >"$payload.part/runs" && mv "$payload.part" "$payload"
 }
 
-# verdicts RUN: a line a test: its name, PASS, FAIL or SKIP, and why
+# verdicts RUN: a line for each test: name; PASS, FAIL or SKIP; the reason
 verdicts() { sed -n 's/^+ *[0-9.]*s \(PASS\|FAIL\|SKIP\) *\([^ ]*\) *[0-9.]*s *\(.*\)$/\2 \1 \3/p' "$results/$1" | sort; }
 
-# complete RUN: it came to its end, and of no test the result is missing
+# complete RUN: the run finished, and no result is missing
 complete()
 {
 	local wanted seen
@@ -77,7 +76,7 @@ complete()
 
 totals() { sed -n 's/^[0-9]* tests: .*/# '"${1/./, }"': &/p' "$results/$1"; }
 
-# judge RUN: a result for each test
+# judge RUN: report a result for each test
 judge()
 {
 	local name old new old_why new_why
@@ -104,13 +103,13 @@ judge()
 tabs() { sed 's/\t/ /g; s/ /\t/; s/ /\t/'; }
 
 check "libfuse with our patches is built" "$HARNESS/libfuse" build
-check "... and, beside it, as it is" "$HARNESS/libfuse" unchanged
-check "the two are put where the VM finds them" prepare
-check "the VM ran the tests" "$HARNESS/vm" --name libfuse-suite --memory pmem:1x64M --timeout "$limit" --quiet -- \
+check "... and so is the unmodified one" "$HARNESS/libfuse" unchanged
+check "both are copied for the VM" prepare
+check "the VM runs the tests" "$HARNESS/vm" --name libfuse-suite --memory pmem:1x64M --timeout "$limit" --quiet -- \
 	/tests/long/guest-libfuse-suite unchanged ours
 while read -r run _; do
 	for library in unchanged ours; do
-		check "$run: the run with the library ${library/ours/of ours} came to its end" complete "$library.$run"
+		check "$run: the run with the ${library/ours/patched} library finishes" complete "$library.$run"
 		totals "$library.$run"
 	done
 	judge "$run"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Each deliberate defect of the kernel code is noticed by a test.
+# A test notices each deliberate defect of the kernel code.
 exec "$(dirname "$0")/../../../harness/mutations"
