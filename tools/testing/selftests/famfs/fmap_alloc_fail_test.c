@@ -455,8 +455,8 @@ static void map_mixed(struct rs_map *m)
 	rs_map_strip(m, INDEX, 9 * MB, 144 * KB);
 }
 
-static void add_mapped(struct raw_server *s, const char *name,
-		       void (*make)(struct rs_map *))
+static void add_file(struct raw_server *s, const char *name,
+		     void (*make)(struct rs_map *))
 {
 	struct rs_map m;
 
@@ -745,7 +745,7 @@ FIXTURE_SETUP(opening)
 	rs_add_dev(self->s, dax[1], 1, variant->how);
 	if (variant->slice)
 		self->s->first = self->s->slice = variant->slice;
-	add_mapped(self->s, "f", variant->map);
+	add_file(self->s, "f", variant->map);
 	ASSERT_EQ(0, start_server(self->s));
 	path_of(self->maps, sizeof(self->maps), self->s, "dax_maps");
 
@@ -890,7 +890,7 @@ FIXTURE_SETUP(serving)
 	self->s->nthreads = 1;
 	self->s->hook = failing_hook;
 	rs_add_dev(self->s, dax[0], INDEX, RS_PUSH_WHEN_ASKED);
-	add_mapped(self->s, "f", map_one);
+	add_file(self->s, "f", map_one);
 	ASSERT_EQ(0, start_server(self->s));
 	fd = open_in(self->s, "f", O_RDWR);
 	ASSERT_LE(0, fd);

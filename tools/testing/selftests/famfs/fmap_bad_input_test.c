@@ -442,10 +442,10 @@ TEST_F(mount, refuses_a_file_that_overlaps_another_until_that_one_is_gone)
 {
 	int fd;
 
-	add_extent_file(self->s, "a", 0, 4 * PG, 4 * PG);
-	add_extent_file(self->s, "b", 0, 7 * PG, 4 * PG);
-	add_extent_file(self->s, "beside", 0, 8 * PG, 4 * PG);
-	add_extent_file(self->s, "elsewhere", 1, 4 * PG, 4 * PG);
+	add_mapped(self->s, "a", 0, 4 * PG, 4 * PG);
+	add_mapped(self->s, "b", 0, 7 * PG, 4 * PG);
+	add_mapped(self->s, "beside", 0, 8 * PG, 4 * PG);
+	add_mapped(self->s, "elsewhere", 1, 4 * PG, 4 * PG);
 	ASSERT_EQ(0, start_server(self->s));
 	EXPECT_TRUE(works(self->s, "a"));
 	/* closed or not, as long as the kernel has the inode */
@@ -540,7 +540,7 @@ TEST_F(mount, keeps_notifications_off_a_mapped_file)
 		char data[4096];
 	} store = { .out = { .size = 4096 } };
 	struct fuse_notify_inval_inode_out inval = {};
-	struct rs_node *n = add_extent_file(self->s, "f", 0, 2 * MB, 2 * MB);
+	struct rs_node *n = add_mapped(self->s, "f", 0, 2 * MB, 2 * MB);
 	struct stat st;
 	char *p;
 	int fd;
@@ -589,8 +589,8 @@ FIXTURE_SETUP(device)
 		SKIP(return, "%s", why);
 	self->s = new_server(0);
 	ASSERT_NE(NULL, self->s);
-	add_extent_file(self->s, "f", 0, 0, MB);
-	add_extent_file(self->s, "g", 1, 0, MB);
+	add_mapped(self->s, "f", 0, 0, MB);
+	add_mapped(self->s, "g", 1, 0, MB);
 	ASSERT_EQ(0, start_server(self->s));
 }
 
@@ -905,7 +905,7 @@ TEST_F(device, that_is_unbound_under_a_mapping_raises_SIGBUS_and_no_warning)
 	rs_free(self->s);
 	self->s = new_server(1);
 	ASSERT_NE(NULL, self->s);
-	add_extent_file(self->s, "f", 0, 0, MB);
+	add_mapped(self->s, "f", 0, 0, MB);
 	ASSERT_EQ(0, start_server(self->s));
 	EXPECT_TRUE(works(self->s, "f"));
 	if (log >= 0) {
@@ -990,7 +990,7 @@ FIXTURE_SETUP(name)
 		SKIP(return, "%s", why);
 	self->s = new_server(0);
 	ASSERT_NE(NULL, self->s);
-	add_extent_file(self->s, "f", 0, 0, MB);
+	add_mapped(self->s, "f", 0, 0, MB);
 	rs_add_file(self->s, FUSE_ROOT_ID, "plain");
 	self->s->daxdev_raw = true;
 	self->s->daxdev_err = variant->error;

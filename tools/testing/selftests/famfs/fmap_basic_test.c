@@ -144,18 +144,6 @@ FIXTURE(one) {
 	int fd;
 };
 
-static struct rs_node *add_mapped(struct raw_server *s, const char *name,
-				  uint32_t dev, uint64_t off, uint64_t size)
-{
-	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
-	struct rs_map m;
-
-	rs_map_init(&m, FUSE_FMAP_EXTENTS, size);
-	rs_map_extent(&m, dev, off, (size + PG - 1) & ~(PG - 1));
-	rs_set_map(s, n, &m);
-	return n;
-}
-
 FIXTURE_SETUP(one)
 {
 	const char *why = sandbox(1);

@@ -1867,7 +1867,7 @@ TEST_F(device, has_any_index_when_it_is_pushed)
 
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
 		snprintf(name, sizeof(name), "%zu", i);
-		add_extent_file(s, name, indexes[i], 0, MB);
+		add_mapped(s, name, indexes[i], 0, MB);
 	}
 	ASSERT_EQ(0, start_server(s));
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
@@ -1889,7 +1889,7 @@ TEST_F(device, has_any_index_when_it_is_pulled)
 
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
 		snprintf(name, sizeof(name), "%zu", i);
-		add_extent_file(s, name, indexes[i], 0, MB);
+		add_mapped(s, name, indexes[i], 0, MB);
 	}
 	ASSERT_EQ(0, start_server(s));
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
@@ -1918,7 +1918,7 @@ TEST_F(device, of_an_index_that_shares_its_low_bits_is_another_one)
 	rs_map_extent(&m, 65537, 0, PG);
 	rs_map_extent(&m, 1, 0, PG);
 	rs_set_map(s, n, &m);
-	add_extent_file(s, "first", 1, PG, MB);
+	add_mapped(s, "first", 1, PG, MB);
 	rs_add_dev(s, dax[0], 1, RS_PULL);
 	rs_add_dev(s, dax[1], 65537, RS_PULL);
 	ASSERT_EQ(0, start_server(s));
@@ -1947,7 +1947,7 @@ TEST_F(device, with_the_longest_name_is_not_there)
 {
 	struct fuse_daxdev_out *out = (void *)self->s->daxdev_reply;
 
-	add_extent_file(self->s, "f", 0, 0, MB);
+	add_mapped(self->s, "f", 0, 0, MB);
 	name_device(self->s, 0, "");
 	memset(out->name, 'd', sizeof(out->name) - 1);
 	ASSERT_EQ(0, start_server(self->s));
@@ -1979,7 +1979,7 @@ TEST_F(device, is_the_registered_one_whatever_the_answer_says)
 	struct raw_server *s = self->s;
 	const char *answers[] = { "", dax[0], dax[1], "nonsense" };
 
-	add_extent_file(s, "f", 5, 0, MB);
+	add_mapped(s, "f", 5, 0, MB);
 	wire->answer = register_meanwhile;
 	ASSERT_EQ(0, start_server(s));
 	for (size_t i = 0; i <= ARRAY_SIZE(answers); i++) {
@@ -2004,8 +2004,8 @@ TEST_F(device, that_has_an_index_is_EBUSY_under_another)
 {
 	struct raw_server *s = self->s;
 
-	add_extent_file(s, "f", 0, 0, MB);
-	add_extent_file(s, "g", 1, MB, MB);
+	add_mapped(s, "f", 0, 0, MB);
+	add_mapped(s, "g", 1, MB, MB);
 	name_device(s, 0, dax[0]);
 	ASSERT_EQ(0, start_server(s));
 	EXPECT_TRUE(works(s, "f"));
@@ -2020,8 +2020,8 @@ TEST_F(device, that_two_files_wait_for_is_asked_for_once)
 	struct raw_server *s = self->s;
 	pid_t first, second;
 
-	add_extent_file(s, "f", 0, 0, MB);
-	add_extent_file(s, "g", 0, MB, MB);
+	add_mapped(s, "f", 0, 0, MB);
+	add_mapped(s, "g", 0, MB, MB);
 	rs_add_dev(s, dax[0], 0, RS_PULL);
 	wire->answer = hold;
 	wire->opcode = FUSE_GET_DAXDEV;
@@ -2120,7 +2120,7 @@ TEST_F(device, is_registered_through_a_cloned_fd)
 	struct raw_server *s = self->s;
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
-	add_extent_file(s, "f", 0, 0, MB);
+	add_mapped(s, "f", 0, 0, MB);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, start_server(s));
 	ASSERT_EQ(0, ioctl(fd, FUSE_DEV_IOC_CLONE, &s->fd));

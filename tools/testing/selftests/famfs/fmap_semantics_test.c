@@ -62,18 +62,6 @@ struct notes {
 
 static struct notes *notes;
 
-static struct rs_node *add_mapped(struct raw_server *s, const char *name,
-				  uint32_t dev, uint64_t off, uint64_t size)
-{
-	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
-	struct rs_map m;
-
-	rs_map_init(&m, FUSE_FMAP_EXTENTS, size);
-	rs_map_extent(&m, dev, off, (size + PG - 1) & ~(PG - 1));
-	rs_set_map(s, n, &m);
-	return n;
-}
-
 /* What the common server does not do, and what a test wants to know */
 static int hook(struct raw_server *s, const struct fuse_in_header *ih,
 		const void *arg)

@@ -242,16 +242,16 @@ static inline int open_in(struct raw_server *s, const char *name, int flags)
 	return open(path, flags | O_CLOEXEC, 0644);
 }
 
-/* A file that is one extent */
-static inline struct rs_node *add_extent_file(struct raw_server *s,
-					      const char *name, uint32_t dev,
-					      uint64_t off, uint64_t len)
+/* A file with one extent, which ends at a page boundary */
+static inline struct rs_node *add_mapped(struct raw_server *s,
+						const char *name, uint32_t dev,
+						uint64_t off, uint64_t size)
 {
 	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
 	struct rs_map m;
 
-	rs_map_init(&m, FUSE_FMAP_EXTENTS, len);
-	rs_map_extent(&m, dev, off, len);
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, size);
+	rs_map_extent(&m, dev, off, (size + PG - 1) & ~(PG - 1));
 	rs_set_map(s, n, &m);
 	return n;
 }

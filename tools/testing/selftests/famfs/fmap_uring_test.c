@@ -9,18 +9,6 @@
 #include "fmap_test.h"
 #include "fmap_uring.h"
 
-static struct rs_node *add_mapped(struct raw_server *s, const char *name,
-				  uint64_t off, uint64_t size)
-{
-	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
-	struct rs_map m;
-
-	rs_map_init(&m, FUSE_FMAP_EXTENTS, size);
-	rs_map_extent(&m, 0, off, size);
-	rs_set_map(s, n, &m);
-	return n;
-}
-
 /* What was asked through /dev/fuse and not over io_uring */
 static uint32_t not_by_ring(const struct raw_server *s, uint32_t opcode)
 {
@@ -55,7 +43,7 @@ TEST_F(ring, a_map_arrives)
 	char *p;
 	int fd;
 
-	add_mapped(s, "f", MB, MB);
+	add_mapped(s, "f", 0, MB, MB);
 	ASSERT_EQ(0, start_ring(s));
 	fd = open_in(s, "f", O_RDWR);
 	ASSERT_LE(0, fd);
@@ -107,7 +95,7 @@ TEST_F(ring, a_server_that_answers_ENOSYS_is_asked_once)
 TEST_F(ring, an_error_fails_the_open_and_a_later_one_works)
 {
 	struct raw_server *s = self->s;
-	struct rs_node *f = add_mapped(s, "f", 0, MB);
+	struct rs_node *f = add_mapped(s, "f", 0, 0, MB);
 
 	f->map_err = EACCES;
 	ASSERT_EQ(0, start_ring(s));
@@ -128,7 +116,7 @@ TEST_F(ring, an_error_fails_the_open_and_a_later_one_works)
 TEST_F(ring, a_malformed_map_fails_the_open)
 {
 	struct raw_server *s = self->s;
-	struct rs_node *f = add_mapped(s, "f", 0, MB);
+	struct rs_node *f = add_mapped(s, "f", 0, 0, MB);
 	struct fuse_fmap_header *h = (void *)f->map;
 
 	h->version++;
@@ -143,7 +131,7 @@ TEST_F(ring, a_device_that_the_server_does_not_give_fails_the_open)
 {
 	struct raw_server *s = self->s;
 
-	add_mapped(s, "f", 0, MB);
+	add_mapped(s, "f", 0, 0, MB);
 	s->dev[0].index = 1;		/* the map says 0 */
 	s->daxdev_err = EPERM;
 	ASSERT_EQ(0, start_ring(s));
@@ -162,8 +150,8 @@ TEST_F(ring, the_data_path_goes_on_when_the_server_is_killed)
 	struct raw_server *s = self->s;
 	int fd, err = 0;
 
-	add_mapped(s, "f", 0, MB);
-	add_mapped(s, "g", MB, MB);
+	add_mapped(s, "f", 0, 0, MB);
+	add_mapped(s, "g", 0, MB, MB);
 	ASSERT_EQ(0, start_ring(s));
 	fd = open_in(s, "f", O_RDWR);
 	ASSERT_LE(0, fd);
@@ -186,7 +174,7 @@ TEST_F(ring, devices_are_free_for_the_next_server)
 	struct raw_server *next;
 	int ret;
 
-	add_mapped(self->s, "f", 0, MB);
+	add_mapped(self->s, "f", 0, 0, MB);
 	ASSERT_EQ(0, start_ring(self->s));
 	EXPECT_EQ(0, try_open(self->s, "f", O_RDWR));
 	ASSERT_EQ(0, rs_unmount(self->s));
@@ -211,7 +199,7 @@ TEST_F(ring, files_are_opened_from_all_cpus_at_the_same_time)
 		ncpus = 64;
 	for (int i = 0; i < NFILES; i++) {
 		snprintf(name, sizeof(name), "%d", i);
-		add_mapped(s, name, i * PG, PG);
+		add_mapped(s, name, 0, i * PG, PG);
 	}
 	ASSERT_EQ(0, start_ring(s));
 	for (int c = 0; c < ncpus; c++) {
@@ -287,8 +275,8 @@ TEST_F(device, is_registered)
 {
 	struct raw_server *s = self->s;
 
-	add_mapped(s, "f", 0, MB);
-	add_mapped(s, "g", MB, MB);
+	add_mapped(s, "f", 0, 0, MB);
+	add_mapped(s, "g", 0, MB, MB);
 	ASSERT_EQ(0, start_ring(s));
 	EXPECT_EQ(0, try_open(s, "f", O_RDWR));
 	EXPECT_EQ(0, try_open(s, "g", O_RDWR));
@@ -388,7 +376,7 @@ TEST_F(slices, make_the_whole_map)
 	rs_free(s);
 	self->s = s = new_server(1);
 	ASSERT_NE(NULL, s);
-	add_mapped(s, "whole", 0, count * PG);
+	add_mapped(s, "whole", 0, 0, count * PG);
 	ASSERT_EQ(0, start_server(s));
 	fd = open_in(s, "whole", O_RDONLY);
 	ASSERT_LE(0, fd);
