@@ -1424,6 +1424,164 @@ TEST_F(answer, of_an_error_is_for_the_first_who_waits)
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
+/* A map that comes in slices */
+
+FIXTURE(slices) {
+	struct raw_server *s;
+};
+
+FIXTURE_VARIANT(slices) {
+	uint32_t first;
+	uint32_t slice;
+	int nextents;
+};
+
+FIXTURE_VARIANT_ADD(slices, as_much_as_fits) {
+	.first = UINT32_MAX, .slice = UINT32_MAX, .nextents = 1000,
+};
+
+FIXTURE_VARIANT_ADD(slices, byte_by_byte) {
+	.first = 1, .slice = 1, .nextents = 4,
+};
+
+FIXTURE_VARIANT_ADD(slices, in_odd_slices) {
+	.first = 4093, .slice = 777, .nextents = 500,
+};
+
+FIXTURE_VARIANT_ADD(slices, of_exactly_the_room_of_the_first_request) {
+	.first = UINT32_MAX, .slice = UINT32_MAX,
+	.nextents = (FIRST_ROOM - 32) / 24,
+};
+
+FIXTURE_VARIANT_ADD(slices, one_extent_more_than_the_first_request_has_room_for) {
+	.first = UINT32_MAX, .slice = UINT32_MAX,
+	.nextents = (FIRST_ROOM - 32) / 24 + 1,
+};
+
+FIXTURE_SETUP(slices)
+{
+	const char *why = sandbox(1);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->s = new_server(1);
+	ASSERT_NE(NULL, self->s);
+}
+
+FIXTURE_TEARDOWN(slices)
+{
+	rs_free(self->s);
+}
+
+TEST_F(slices, make_the_whole_map)
+{
+	struct rs_node *n = rs_add_file(self->s, FUSE_ROOT_ID, "f");
+	int count = variant->nextents, fd;
+	struct rs_map m;
+	size_t len;
+
+	/* the pages are in reverse order on the device */
+	rs_map_init(&m, EXTENTS, count * PG);
+	for (int i = 0; i < count; i++)
+		rs_map_extent(&m, 0, (count - 1 - i) * PG, PG);
+	len = m.len;
+	rs_set_map(self->s, n, &m);
+	self->s->first = variant->first;
+	self->s->slice = variant->slice;
+	ASSERT_EQ(0, start_server(self->s));
+	fd = open_in(self->s, "f", O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(FIRST_ROOM, self->s->fmap_first_size);
+	if (len > FIRST_ROOM && variant->slice == UINT32_MAX) {
+		EXPECT_EQ(2, self->s->count[FUSE_GET_FMAP]);
+		EXPECT_EQ(FIRST_ROOM, self->s->fmap_last_offset);
+		/* one byte more than the rest, to detect a map that grew */
+		EXPECT_EQ(len - FIRST_ROOM + 1, self->s->fmap_last_size);
+	}
+	EXPECT_EQ(1, n->nfmap);
+	for (int i = 0; i < count; i += count < 50 ? 1 : 37)
+		EXPECT_TRUE(put(fd, 1, i * PG + 10, 100));
+	EXPECT_TRUE(put(fd, 1, count * PG - 100, 100));
+	for (int i = 0; i < count; i += count < 50 ? 1 : 37)
+		EXPECT_TRUE(got(fd, 1, i * PG + 10, 100));
+	EXPECT_TRUE(got(fd, 1, count * PG - 100, 100));
+	close(fd);
+}
+
+FIXTURE(broken_slices) {
+	struct raw_server *s;
+};
+
+FIXTURE_SETUP(broken_slices)
+{
+	const char *why = sandbox(1);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->s = new_server(1);
+	ASSERT_NE(NULL, self->s);
+	self->s->first = 40;
+	self->s->slice = UINT32_MAX;
+}
+
+FIXTURE_TEARDOWN(broken_slices)
+{
+	rs_free(self->s);
+}
+
+TEST_F(broken_slices, that_bring_more_than_the_header_said_are_refused)
+{
+	struct rs_node *n = rs_add_file(self->s, FUSE_ROOT_ID, "f");
+	struct rs_map m;
+
+	rs_map_init(&m, EXTENTS, 8 * PG - 100);
+	rs_map_extent(&m, 0, 2 * MB, 4 * PG);
+	rs_map_extent(&m, 0, 4 * MB, 4 * PG);
+	rs_map_append(&m, "", 1);
+	rs_set_map(self->s, n, &m);
+	ASSERT_EQ(0, start_server(self->s));
+	EXPECT_EQ(EIO, try_open(self->s, "f", O_RDWR));
+	n->map_len--;
+	EXPECT_TRUE(works(self->s, "f"));
+}
+
+TEST_F(broken_slices, that_stop_coming_are_refused)
+{
+	add_small(self->s, "f", 2 * MB);
+	self->s->slice = 0;
+	ASSERT_EQ(0, start_server(self->s));
+	EXPECT_EQ(EIO, try_open(self->s, "f", O_RDWR));
+	EXPECT_EQ(2, self->s->count[FUSE_GET_FMAP]);
+	self->s->slice = 7;
+	EXPECT_TRUE(works(self->s, "f"));
+}
+
+static int fail_second_slice(struct raw_server *s,
+			     const struct fuse_in_header *ih, const void *arg)
+{
+	const struct fuse_get_fmap_in *in = arg;
+
+	if (ih->opcode == FUSE_GET_FMAP && in->offset && s->backing_id)
+		return -s->backing_id;
+	return 0;
+}
+
+TEST_F(broken_slices, that_end_in_an_error_fail_the_open)
+{
+	add_small(self->s, "f", 2 * MB);
+	self->s->hook = fail_second_slice;
+	ASSERT_EQ(0, start_server(self->s));
+	/* after the first slice ENODATA can't mean "no map" */
+	self->s->backing_id = ENODATA;
+	EXPECT_NE(0, try_open(self->s, "f", O_RDWR));
+	self->s->backing_id = ENOSYS;
+	EXPECT_NE(0, try_open(self->s, "f", O_RDWR));
+	self->s->backing_id = ENOMEM;
+	EXPECT_EQ(ENOMEM, try_open(self->s, "f", O_RDWR));
+	self->s->backing_id = 0;
+	EXPECT_TRUE(works(self->s, "f"));
+}
+
 /* How much of a map is asked for at once */
 
 FIXTURE(slice) {
