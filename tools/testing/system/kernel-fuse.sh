@@ -48,7 +48,7 @@ for program in "${programs[@]##*/}"; do
 	check "$program: exit status 0" ended_well "$program"
 	while IFS=$'\t' read -r kind _ directive name _; do
 		check "$program: $name" passed "$kind" "$directive"
-	done < <("$HARNESS/parse-tap" "$results/$program" | grep -E $'^(ok|not ok|skip)\t')
+	done < <("$HARNESS/parse-tap" "$results/$program" | sed -n -E '/^(ok|not ok|skip)\t/p')
 done
 check "each of the three test programs prints results" [ "$(grep -l '^ok 1 ' "$results"/*_test | wc -l)" = 3 ]
 plan

@@ -36,8 +36,9 @@ build_builder()
 # each PROGRAM: a result for each of its tests
 each()
 {
-	local t
-	for t in $("$out/$1" list || echo "$1: what tests there are"); do
+	local t tests
+	tests=$("$out/$1" list) || check "$1 lists its tests" false
+	for t in $tests; do
 		check "${t//_/ }" "$out/$1" "$t"
 	done
 }
