@@ -13,7 +13,7 @@ licences()
 	for f in "${files[@]}"; do
 		case $f in
 		# patches and the cover letter begin with the subject
-		patches/*.patch | patches/cover-letter | */patches/*.patch | MAINTAINERS | README.md | LICENSES/*) continue ;;
+		patches/*.patch | patches/cover-letter | */patches/*.patch | MAINTAINERS | README.md | CONTRIBUTING.md | LICENSES/*) continue ;;
 		esac
 		if ! head -n 5 "$f" | grep -q 'SPDX-License-Identifier:'; then
 			echo "$f: no SPDX-License-Identifier in the first lines"
