@@ -11,9 +11,13 @@
  * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB each; overwrites them.
  */
 #include <pthread.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 
 #include "fmap_data.h"
+#include "fmap_test.h"
 
 /* INIT */
 
@@ -129,6 +133,83 @@ TEST_F(init, a_server_that_answers_ENOSYS_is_asked_once)
 		close(fd);
 	}
 	EXPECT_EQ(1, self->s->count[FUSE_GET_FMAP]);
+}
+
+/* Mounts to which maps are offered */
+
+FIXTURE(mounter) {
+	struct raw_server *s;
+};
+
+FIXTURE_VARIANT(mounter) {
+	uid_t uid;		/* of the process that mounts */
+	uid_t user_id;		/* the mount option */
+	bool offered;
+};
+
+FIXTURE_VARIANT_ADD(mounter, with_only_the_capability) {
+	.uid = 1000, .offered = true,
+};
+
+FIXTURE_VARIANT_ADD(mounter, with_the_capability_but_for_a_user) {
+	.uid = 1000, .user_id = 1000,
+};
+
+FIXTURE_VARIANT_ADD(mounter, who_is_root_but_for_nobody) {
+	.user_id = NOBODY,
+};
+
+FIXTURE_SETUP(mounter)
+{
+	const char *why = sandbox(0);
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->s = rs_new();
+	ASSERT_NE(NULL, self->s);
+}
+
+FIXTURE_TEARDOWN(mounter)
+{
+	rs_free(self->s);
+}
+
+/* Change the user, but keep the capabilities to mount and to open devices */
+static bool become(uid_t uid)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct cap[2] = {};
+
+	cap[0].permitted = cap[0].effective = 1U << CAP_SYS_ADMIN |
+					      1U << CAP_DAC_OVERRIDE;
+	return !prctl(PR_SET_KEEPCAPS, 1) && !setresuid(uid, uid, uid) &&
+	       !syscall(SYS_capset, &head, cap);
+}
+
+TEST_F(mounter, is_offered_maps_or_not)
+{
+	pid_t pid = fork();
+	int ret;
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (variant->uid && !become(variant->uid))
+			_exit(2);
+		self->s->user_id = variant->user_id;
+		ret = rs_start(self->s, NULL);
+		rs_kill(self->s);
+		umount2(self->s->mnt, MNT_DETACH);
+		rmdir(self->s->mnt);
+		_exit(ret ? 3 : 0);
+	}
+	EXPECT_EQ(0, wait_soon(pid));
+	self->s->pid = 0;
+	self->s->fd = -1;
+	EXPECT_NE(0, self->s->offered);
+	EXPECT_EQ(variant->offered, !!(self->s->offered & FUSE_DAX_FMAP));
+	EXPECT_EQ(variant->offered, !!self->s->offered_kinds);
 }
 
 /* One mapped file of one extent, and an ordinary one beside it */

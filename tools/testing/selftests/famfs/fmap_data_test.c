@@ -17,9 +17,9 @@
  * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB, which are overwritten. Strips go
  * to all devices in turn, several to one if there are fewer.
  */
-#define MAX_DAX		8	/* memory of all kinds */
 #include "fmap_data.h"
 #include "fmap_random.h"
+#include "fmap_test.h"
 
 #define HUGE_PAGE	(2 * MB)
 #define MAX_WINDOWS	32
@@ -197,11 +197,13 @@ static uint64_t covered(const struct rs_map *m)
 
 FIXTURE_SETUP(layout)
 {
-	const char *why = sandbox(1);
+	const char *why;
 	struct room room = { .shift = variant->shift };
 	uint64_t chunk = variant->chunk, size = variant->size;
 	struct rs_map m;
 
+	max_dax = 8;	/* memory of all kinds */
+	why = sandbox(1);
 	if (why)
 		SKIP(return, "%s", why);
 	if (variant->build) {
@@ -362,7 +364,7 @@ TEST_F_TIMEOUT(layout,
 	b = malloc(longest);
 	ASSERT_NE(NULL, b);
 
-	for (int in = 0; in < COUNT(ways_in); in++) {
+	for (int in = 0; in < ARRAY_SIZE(ways_in); in++) {
 		for (int i = 0; i < n; i++) {
 			/* a little less each time: what is around it stays */
 			size_t rim = w[i].len > 100 ? 1 + 3 * in : 0;
@@ -376,7 +378,7 @@ TEST_F_TIMEOUT(layout,
 				       len, pos);
 			}
 		}
-		for (int i = 0; i < n * COUNT(ways_out); i++) {
+		for (int i = 0; i < n * ARRAY_SIZE(ways_out); i++) {
 			const struct window *r = &w[i % n];
 			const struct way *out = &ways_out[i / n];
 

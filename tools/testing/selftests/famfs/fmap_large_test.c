@@ -15,6 +15,7 @@
  */
 #include <dirent.h>
 
+#include "fmap_cgroup.h"
 #include "fmap_random.h"
 #include "fmap_test.h"
 #include "fmap_uring.h"
@@ -26,7 +27,6 @@
 #define LONG		600
 
 #define BUS		"/sys/bus/dax/"
-#define CGROUP		"/sys/fs/cgroup"
 
 static struct {
 	char name[32];
@@ -161,32 +161,6 @@ static bool is_stamped(int fd, uint64_t page, uint64_t seed)
 
 static char cgroup[64];
 
-static const char *make_cgroup(void)
-{
-	write_file(CGROUP "/cgroup.subtree_control", "+memory");
-	snprintf(cgroup, sizeof(cgroup), CGROUP "/fmap-%d", getpid());
-	if (mkdir(cgroup, 0755))
-		return "no cgroup2";
-	return NULL;
-}
-
-static void remove_cgroup(void)
-{
-	if (!cgroup[0])
-		return;
-	write_file(CGROUP "/cgroup.procs", "0");
-	rmdir(cgroup);
-	cgroup[0] = 0;
-}
-
-static int join_cgroup(void)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
-	return write_file(path, "0");
-}
-
 /* The number after a word at the beginning of a line */
 static int64_t find_number(const char *path, const char *word)
 {
@@ -200,15 +174,6 @@ static int64_t find_number(const char *path, const char *word)
 	if (f)
 		fclose(f);
 	return n;
-}
-
-/* Bytes of kernel memory charged to the test */
-static int64_t charged(void)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "%s/memory.stat", cgroup);
-	return find_number(path, "kernel ");
 }
 
 /* Bytes that the kernel has allocated in all, charged or not */
@@ -288,7 +253,7 @@ FIXTURE_SETUP(million)
 	const char *why = sandbox(1);
 
 	if (!why)
-		why = make_cgroup();
+		why = new_cgroup(cgroup, sizeof(cgroup));
 	if (!why && variant->ring)
 		why = enable_uring();
 	if (why)
@@ -330,7 +295,7 @@ FIXTURE_TEARDOWN(million)
 {
 	rs_free(self->s);
 	restore_uring();
-	remove_cgroup();
+	remove_cgroup(cgroup);
 }
 
 #define SAMPLES		250
@@ -424,13 +389,13 @@ TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
 
 	before = allocated();
 	ASSERT_EQ(0, start_with_devs(s, variant->ring));
-	ASSERT_EQ(0, join_cgroup());
-	taken_charged = charged();
+	ASSERT_EQ(0, join_cgroup(cgroup));
+	taken_charged = kernel_memory_now(cgroup);
 	t = now();
 	fd = open_in(s, "f", O_RDWR);
 	ASSERT_LE(0, fd);
 	t = now() - t;
-	taken_charged = charged() - taken_charged;
+	taken_charged = kernel_memory_now(cgroup) - taken_charged;
 	taken = allocated() - before;
 	ksft_print_msg("%u extents on %d devices: opened in %lu ms, %u requests\n",
 		       count, ndevs, t / 1000000, s->count[FUSE_GET_FMAP]);
@@ -499,7 +464,7 @@ static int set_size(const char *name, uint64_t size)
 {
 	char path[PATH_MAX], text[32];
 
-	snprintf(path, sizeof(path), BUS "devices/%s/size", name);
+	snprintf(path, sizeof(path), BUS "devices/%.31s/size", name);
 	snprintf(text, sizeof(text), "%lu", size);
 	return write_file(path, text);
 }
@@ -917,7 +882,7 @@ FIXTURE_SETUP(files)
 	struct rlimit limit;
 
 	if (!why)
-		why = make_cgroup();
+		why = new_cgroup(cgroup, sizeof(cgroup));
 	if (why)
 		SKIP(return, "%s", why);
 	random_state = 88172645463325252UL;
@@ -937,7 +902,7 @@ FIXTURE_SETUP(files)
 FIXTURE_TEARDOWN(files)
 {
 	rs_free(self->s);
-	remove_cgroup();
+	remove_cgroup(cgroup);
 }
 
 TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
@@ -960,9 +925,9 @@ TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 	s->want |= FUSE_PARALLEL_DIROPS | FUSE_DO_READDIRPLUS;
 	s->hook = serve_files;
 	ASSERT_EQ(0, start_with_devs(s, false));
-	ASSERT_EQ(0, join_cgroup());
+	ASSERT_EQ(0, join_cgroup(cgroup));
 	before = allocated();
-	taken = charged();
+	taken = kernel_memory_now(cgroup);
 	t = now();
 	dir = opendir(s->mnt);
 	ASSERT_NE(NULL, dir);
@@ -983,7 +948,7 @@ TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 	t = now() - t;
 	for (uint32_t i = 0; i < nfiles; i++)
 		ASSERT_LE(0, self->fd[i]);
-	taken = charged() - taken;
+	taken = kernel_memory_now(cgroup) - taken;
 	ksft_print_msg("%u files opened in %lu ms\n", nfiles, t / 1000000);
 	ksft_print_msg("bytes a file: %.0f in all, %.0f charged to the opener\n",
 		       (double)(allocated() - before) / nfiles,

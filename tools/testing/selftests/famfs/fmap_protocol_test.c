@@ -130,19 +130,6 @@ static bool is_it(const struct fuse_in_header *ih, const void *arg)
 	       (ih->opcode != FUSE_GET_FMAP || in->offset >= wire->offset);
 }
 
-/* The status of a child that ends soon, or -1 */
-static int wait_soon(pid_t pid)
-{
-	int status;
-
-	for (int i = 0; i < 2000; i++) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return status;
-		usleep(5000);
-	}
-	return -1;
-}
-
 /* Maps */
 
 #define SMALL_EXTENTS	4

@@ -21,9 +21,9 @@
 #include <stdarg.h>
 #include <sys/prctl.h>
 
-#define MAX_DAX		8	/* memory of all kinds */
 #include "fmap_data.h"
 #include "fmap_random.h"
+#include "fmap_test.h"
 
 #define PROCESSES	3
 #define THREADS		2
@@ -176,7 +176,7 @@ static void change_nothing(struct worker *w, uint64_t pos, size_t len)
 		{ "MADV_POPULATE_WRITE", MADV_POPULATE_WRITE },
 	};
 	uint64_t from = pos & ~(PG - 1);
-	unsigned int what = random_below(9), n = random_below(COUNT(advice));
+	unsigned int what = random_below(9), n = random_below(ARRAY_SIZE(advice));
 	char *p = w->a.map + from;
 
 	len += pos - from;
@@ -225,7 +225,7 @@ static void one_operation(struct worker *w)
 	unsigned int what = random_below(100);
 
 	if (what < 45) {
-		const struct way *in = &ways_in[random_below(COUNT(ways_in))];
+		const struct way *in = &ways_in[random_below(ARRAY_SIZE(ways_in))];
 
 		pattern(w->b, random_below(1 << 20), pos, len);
 		doing(w, "%s of %zu bytes at %lu", in->name, len, pos);
@@ -233,7 +233,7 @@ static void one_operation(struct worker *w)
 			memcpy(w->model + pos, w->b, len);
 	} else if (what < 90) {
 		const struct way *out =
-			&ways_out[random_below(COUNT(ways_out))];
+			&ways_out[random_below(ARRAY_SIZE(ways_out))];
 		uint64_t from = pos, to = pos + len + random_below(AROUND);
 
 		at = random_below(AROUND);
@@ -258,7 +258,7 @@ static void read_all(struct worker *w, int phase)
 	for (int i = 0; i < w->r->nspans; i++) {
 		const struct span *s = &w->r->span[i];
 		const struct way *out =
-			&ways_out[(i + w->number + phase) % COUNT(ways_out)];
+			&ways_out[(i + w->number + phase) % ARRAY_SIZE(ways_out)];
 
 		for (uint64_t at = 0; at < s->len && !stopped(w);
 		     at += MAX_READ) {
@@ -366,8 +366,8 @@ static void build_layout(struct rs_map *m, struct room *room)
 	} else {
 		rs_map_init(m, FUSE_FMAP_STRIPED, 0);
 		for (int n = 1 + random_below(4); n > 0; n--) {
-			uint32_t chunk = chunks[random_below(COUNT(chunks))];
-			uint32_t nstrips = strips[random_below(COUNT(strips))];
+			uint32_t chunk = chunks[random_below(ARRAY_SIZE(chunks))];
+			uint32_t nstrips = strips[random_below(ARRAY_SIZE(strips))];
 			uint64_t len = (1 + random_below(3 * nstrips)) * chunk;
 
 			len += random_below(chunk / PG) * PG;
@@ -418,7 +418,7 @@ static void divide_spans(struct round *r)
 		uint64_t pos = r->span[i].pos, left = r->span[i].len;
 
 		while (left && r->ncells < MAX_CELLS) {
-			uint64_t most = longest[random_below(COUNT(longest))];
+			uint64_t most = longest[random_below(ARRAY_SIZE(longest))];
 			struct cell *c = &r->cell[r->ncells];
 
 			/* a small file has enough for all workers, too */
@@ -445,8 +445,10 @@ FIXTURE(random) {
 
 FIXTURE_SETUP(random)
 {
-	const char *why = sandbox(1);
+	const char *why;
 
+	max_dax = 8;	/* memory of all kinds */
+	why = sandbox(1);
 	if (why)
 		SKIP(return, "%s", why);
 	self->r = mmap(NULL, sizeof(*self->r), PROT_READ | PROT_WRITE,

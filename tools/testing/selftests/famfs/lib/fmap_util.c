@@ -1,8 +1,5 @@
-/* SPDX-License-Identifier: GPL-2.0 */
-/* What the tests of DAX file maps have in common. */
-#ifndef FMAP_TEST_H
-#define FMAP_TEST_H
-
+// SPDX-License-Identifier: GPL-2.0
+/* Helpers for all tests of DAX file maps, see fmap_util.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,12 +17,11 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#include "../kselftest_harness.h"
-#include "raw_server.h"
+#include "fmap_util.h"
 
-#define CONNECTIONS	"/sys/fs/fuse/connections"
+/* Text files */
 
-static inline int write_file(const char *path, const char *text)
+int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	ssize_t n;
@@ -38,7 +34,24 @@ static inline int write_file(const char *path, const char *text)
 	return n;
 }
 
-static inline int abort_connection(unsigned int conn)
+long long number_in(const char *path, const char *name)
+{
+	char line[256];
+	size_t len = strlen(name);
+	long long n = -1;
+	FILE *f = fopen(path, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			n = atoll(line + len);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* The control file system */
+
+int abort_connection(unsigned int conn)
 {
 	char path[64];
 
@@ -46,14 +59,31 @@ static inline int abort_connection(unsigned int conn)
 	return write_file(path, "1");
 }
 
-static pid_t harness;
+unsigned int connection_of(struct raw_server *s)
+{
+	struct stat st;
 
-/*
- * A test that took too long is killed, but nobody waits until it is gone, and
- * one that crashed may leave children: end what other groups than @but have
- * left, or those that follow find its devices in use.
- */
-static inline void end_tests(pid_t but)
+	return stat(s->mnt, &st) ? 0 : minor(st.st_dev);
+}
+
+int connections(void)
+{
+	DIR *d = opendir(CONNECTIONS);
+	int n = 0;
+
+	if (!d)
+		return -1;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+/* The processes of tests */
+
+pid_t harness_pid;
+
+void end_tests(pid_t but)
 {
 	bool found = false;
 
@@ -72,67 +102,31 @@ static inline void end_tests(pid_t but)
 		usleep(500000);
 }
 
-static inline void end_all_tests(void)
+void end_all_tests(void)
 {
-	if (getpid() == harness)
+	if (getpid() == harness_pid)
 		end_tests(0);
 }
 
-/*
- * A runner that loses patience terminates the harness. Each test is a process
- * group of its own, and would go on, with a mount and the runner's pipe.
- */
-static inline void terminated(int sig)
+void ignore(int sig)
 {
-	struct __fixture_metadata *f;
-	struct __test_metadata *t;
-
-	for (f = __fixture_list; f && getpid() == harness; f = f->next)
-		for (t = f->tests; t; t = t->next)
-			if (t->results && t->pid > 0)
-				kill(-t->pid, SIGKILL);
-	end_all_tests();
-	signal(sig, SIG_DFL);
-	raise(sig);
+	(void)sig;
 }
 
-/* And it ends with 0 also if every test was skipped: say so up front */
-#undef TEST_HARNESS_MAIN
-#define TEST_HARNESS_MAIN						\
-	int main(int argc, char **argv)					\
-	{								\
-		if (geteuid())						\
-			ksft_exit_skip("root is needed\n");		\
-		harness = getpid();					\
-		if (rs_note_connections())				\
-			ksft_exit_fail_perror("rs_note_connections");	\
-		signal(SIGTERM, terminated);				\
-		signal(SIGINT, terminated);				\
-		atexit(end_all_tests);					\
-		return test_harness_run(argc, argv);			\
-	}
+/* Devices */
 
-#define KB		1024UL
-#define MB		(1024UL * 1024)
-#define PG		4096UL
-#ifndef MAX_DAX			/* a test may want more */
-#define MAX_DAX		4
-#endif
+int max_dax = 4;
+char dax[MAX_DAX][32];
+uint64_t dax_size[MAX_DAX];
+int ndax;
 
-#define KIND_BIT(kind)	(1U << (kind))
-
-/* The devices in famfs mode, by their names on the dax bus */
-static char dax[MAX_DAX][32];
-static uint64_t dax_size[MAX_DAX];
-static int ndax;
-
-static inline void find_dax(void)
+void find_dax(void)
 {
 	char path[PATH_MAX], link[PATH_MAX];
 
 	ndax = 0;
-	for (int region = 0; region < 32 && ndax < MAX_DAX; region++) {
-		for (int i = 0; i < 4 && ndax < MAX_DAX; i++) {
+	for (int region = 0; region < 32 && ndax < max_dax; region++) {
+		for (int i = 0; i < 4 && ndax < max_dax; i++) {
 			char *name = dax[ndax];
 			unsigned long long size = 0;
 			ssize_t n;
@@ -159,11 +153,7 @@ static inline void find_dax(void)
 	}
 }
 
-/*
- * Take a DAX device from one driver, if @from is given, and bind it to another,
- * if @to is. 0 or -errno.
- */
-static inline int bind_to(const char *name, const char *from, const char *to)
+int bind_to(const char *name, const char *from, const char *to)
 {
 	char path[128];
 	int ret;
@@ -174,7 +164,7 @@ static inline int bind_to(const char *name, const char *from, const char *to)
 		ret = write_file(path, name);
 		if (ret)
 			return ret;
-		/* may not be there */
+		/* fails if the driver has no such ID */
 		snprintf(path, sizeof(path),
 			 "/sys/bus/dax/drivers/%s/remove_id", from);
 		write_file(path, name);
@@ -185,11 +175,7 @@ static inline int bind_to(const char *name, const char *from, const char *to)
 	return write_file(path, name);
 }
 
-/*
- * Every test runs in a mount namespace of its own: however it ends, its mount
- * goes with it. Returns a reason to skip, or NULL.
- */
-static inline const char *sandbox(int need_dax)
+const char *sandbox(int need_dax)
 {
 	static char why[80];
 
@@ -209,8 +195,9 @@ static inline const char *sandbox(int need_dax)
 	return NULL;
 }
 
-/* A server that registers the first @n devices, index = place, at INIT */
-static inline struct raw_server *new_server(int n)
+/* Servers */
+
+struct raw_server *new_server(int n)
 {
 	struct raw_server *s = rs_new();
 
@@ -219,8 +206,7 @@ static inline struct raw_server *new_server(int n)
 	return s;
 }
 
-/* Start and see that the feature and all devices are there */
-static inline int start_server(struct raw_server *s)
+int start_server(struct raw_server *s)
 {
 	int ret = rs_start(s, NULL);
 
@@ -234,18 +220,30 @@ static inline int start_server(struct raw_server *s)
 	return 0;
 }
 
-static inline int open_in(struct raw_server *s, const char *name, int flags)
+int claim_devices(int n)
 {
-	char path[PATH_MAX];
+	struct raw_server *s = new_server(n);
+	int ret = s ? start_server(s) : -ENOMEM;
 
-	snprintf(path, sizeof(path), "%s/%s", s->mnt, name);
-	return open(path, flags | O_CLOEXEC, 0644);
+	rs_free(s);
+	return ret;
 }
 
-/* A file with one extent, which ends at a page boundary */
-static inline struct rs_node *add_mapped(struct raw_server *s,
-						const char *name, uint32_t dev,
-						uint64_t off, uint64_t size)
+int claim_devices_soon(int n)
+{
+	int ret = claim_devices(n);
+
+	for (int i = 0; ret == -EBUSY && i < 50; i++) {
+		usleep(20000);
+		ret = claim_devices(n);
+	}
+	return ret;
+}
+
+/* Files */
+
+struct rs_node *add_mapped(struct raw_server *s, const char *name, uint32_t dev,
+			   uint64_t off, uint64_t size)
 {
 	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
 	struct rs_map m;
@@ -256,8 +254,42 @@ static inline struct rs_node *add_mapped(struct raw_server *s,
 	return n;
 }
 
-/* errno of an open that fails, 0 of one that works */
-static inline int try_open(struct raw_server *s, const char *name, int flags)
+struct rs_node *add_extents(struct raw_server *s, const char *name,
+			    uint64_t off, int count)
+{
+	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
+	struct rs_map m;
+
+	rs_map_init(&m, FUSE_FMAP_EXTENTS, count * PG);
+	while (count--)
+		rs_map_extent(&m, 0, off + count * PG, PG);
+	rs_set_map(s, n, &m);
+	return n;
+}
+
+struct rs_node *add_striped(struct raw_server *s, const char *name,
+			    uint64_t off, uint32_t chunk, uint64_t size)
+{
+	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, name);
+	struct rs_map m;
+
+	rs_map_init(&m, FUSE_FMAP_STRIPED, size);
+	rs_map_stripe(&m, 2, chunk, size);
+	rs_map_strip(&m, 0, off, size / 2);
+	rs_map_strip(&m, 1, off, size / 2);
+	rs_set_map(s, n, &m);
+	return n;
+}
+
+int open_in(struct raw_server *s, const char *name, int flags)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", s->mnt, name);
+	return open(path, flags | O_CLOEXEC, 0644);
+}
+
+int try_open(struct raw_server *s, const char *name, int flags)
 {
 	int fd = open_in(s, name, flags);
 
@@ -267,38 +299,37 @@ static inline int try_open(struct raw_server *s, const char *name, int flags)
 	return 0;
 }
 
-static inline void ignore(int sig)
+int try_open_at(int dir, const char *name)
 {
-	(void)sig;
+	int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
 }
 
-/* A process that opens a file and exits with 0 or the errno, at most 255 */
-static inline pid_t opener(struct raw_server *s, const char *name)
+void close_and_clear(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+pid_t opener(struct raw_server *s, const char *name)
 {
 	struct sigaction sa = { .sa_handler = ignore };
 	pid_t pid = fork();
 
 	if (pid)
 		return pid;
-	/* it must not keep the connection alive */
+	/* a copy of the descriptor would keep the connection alive */
 	close(s->fd);
 	sigaction(SIGUSR1, &sa, NULL);
 	_exit(try_open(s, name, O_RDWR));
 }
 
-/* Wait until a counter of the server, or of a child, has come that far */
-static inline bool wait_until(const uint32_t *count, uint32_t least)
-{
-	for (int i = 0; i < 4000; i++) {
-		if (__atomic_load_n(count, __ATOMIC_ACQUIRE) >= least)
-			return true;
-		usleep(5000);
-	}
-	return false;
-}
-
-/* Let the kernel forget a name, and evict the file if nobody has it open */
-static inline int forget(struct raw_server *s, const char *name)
+int forget(struct raw_server *s, const char *name)
 {
 	struct {
 		struct fuse_notify_inval_entry_out out;
@@ -312,11 +343,7 @@ static inline int forget(struct raw_server *s, const char *name)
 			sizeof(note.out) + strlen(name) + 1);
 }
 
-/*
- * The same, and wait until it has evicted the file: a request under way still
- * has the inode.
- */
-static inline bool forgotten(struct raw_server *s, const char *name)
+bool forgotten(struct raw_server *s, const char *name)
 {
 	const volatile uint32_t *one = &s->count[FUSE_FORGET];
 	const volatile uint32_t *some = &s->count[FUSE_BATCH_FORGET];
@@ -332,54 +359,38 @@ static inline bool forgotten(struct raw_server *s, const char *name)
 	return false;
 }
 
-/* The control file system */
-
-/* The connection's number, which is its name in fusectl */
-static inline unsigned int connection_of(struct raw_server *s)
+bool wait_until(const uint32_t *count, uint32_t least)
 {
-	struct stat st;
-
-	return stat(s->mnt, &st) ? 0 : minor(st.st_dev);
+	for (int i = 0; i < 4000; i++) {
+		if (__atomic_load_n(count, __ATOMIC_ACQUIRE) >= least)
+			return true;
+		usleep(5000);
+	}
+	return false;
 }
 
-static inline int connections(void)
+int wait_soon(pid_t pid)
 {
-	DIR *d = opendir(CONNECTIONS);
-	int n = 0;
+	int status;
 
-	if (!d)
-		return -1;
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
+	for (int i = 0; i < 2000; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		usleep(5000);
+	}
+	return -1;
 }
 
-/* A number from a file with a name and a number in each line, or -1 */
-static inline long long number_in(const char *path, const char *name)
-{
-	char line[256];
-	size_t len = strlen(name);
-	long long n = -1;
-	FILE *f = fopen(path, "r");
+/* Data */
 
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, len) && line[len] == ' ')
-			n = atoll(line + len);
-	if (f)
-		fclose(f);
-	return n;
-}
-
-/* Bytes that tell where they belong */
-static inline unsigned char pattern_at(uint64_t seed, uint64_t pos)
+unsigned char pattern_at(uint64_t seed, uint64_t pos)
 {
 	uint64_t word = (pos / 8 + (seed << 40) + 1) * 0x9e3779b97f4a7c15ULL;
 
 	return word >> (8 * (pos % 8));
 }
 
-static inline void pattern(void *buf, uint64_t seed, uint64_t pos, size_t len)
+void pattern(void *buf, uint64_t seed, uint64_t pos, size_t len)
 {
 	unsigned char *b = buf;
 
@@ -387,8 +398,7 @@ static inline void pattern(void *buf, uint64_t seed, uint64_t pos, size_t len)
 		b[i] = pattern_at(seed, pos + i);
 }
 
-static inline bool is_pattern(const void *buf, uint64_t seed, uint64_t pos,
-			      size_t len)
+bool is_pattern(const void *buf, uint64_t seed, uint64_t pos, size_t len)
 {
 	const unsigned char *b = buf;
 
@@ -398,8 +408,7 @@ static inline bool is_pattern(const void *buf, uint64_t seed, uint64_t pos,
 	return true;
 }
 
-/* Write a pattern to a file, or check that it is there; true if all is well */
-static inline bool put(int fd, uint64_t seed, uint64_t pos, size_t len)
+bool put(int fd, uint64_t seed, uint64_t pos, size_t len)
 {
 	char *b = malloc(len);
 	bool ok;
@@ -410,7 +419,7 @@ static inline bool put(int fd, uint64_t seed, uint64_t pos, size_t len)
 	return ok;
 }
 
-static inline bool got(int fd, uint64_t seed, uint64_t pos, size_t len)
+bool got(int fd, uint64_t seed, uint64_t pos, size_t len)
 {
 	char *b = malloc(len);
 	bool ok;
@@ -421,8 +430,9 @@ static inline bool got(int fd, uint64_t seed, uint64_t pos, size_t len)
 	return ok;
 }
 
-/* The signal that reading (or writing) a byte raises, 0 for none */
-static inline int signal_of(volatile char *p, bool write)
+/* Mappings */
+
+int signal_of(volatile char *p, bool write)
 {
 	int status;
 	pid_t pid = fork();
@@ -444,8 +454,7 @@ static inline int signal_of(volatile char *p, bool write)
 	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* Map at an address that is a multiple of 2 MiB */
-static inline char *map_huge(int fd, size_t len, int prot, int flags, off_t off)
+char *map_huge(int fd, size_t len, int prot, int flags, off_t off)
 {
 	char *area = mmap(NULL, len + 2 * MB, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -457,7 +466,7 @@ static inline char *map_huge(int fd, size_t len, int prot, int flags, off_t off)
 	return mmap((char *)at, len, prot, flags | MAP_FIXED, fd, off);
 }
 
-static inline long minor_faults(void)
+long minor_faults(void)
 {
 	struct rusage ru;
 
@@ -465,12 +474,9 @@ static inline long minor_faults(void)
 	return ru.ru_minflt;
 }
 
-/* Memory that is bad, so to speak */
+/* Simulated memory failures */
 
-#define CORRUPT	"/sys/kernel/debug/hwpoison/corrupt-pfn"
-
-/* The page frame of a page of a file, 0 if that can't be said */
-static inline uint64_t pfn_at(int fd, off_t pos)
+uint64_t pfn_at(int fd, off_t pos)
 {
 	char *p = mmap(NULL, PG, PROT_READ | PROT_WRITE, MAP_SHARED, fd, pos);
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -487,7 +493,7 @@ static inline uint64_t pfn_at(int fd, off_t pos)
 	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
 }
 
-static inline int poison_pfn(uint64_t pfn)
+int poison_pfn(uint64_t pfn)
 {
 	char text[32];
 
@@ -495,8 +501,9 @@ static inline int poison_pfn(uint64_t pfn)
 	return write_file(CORRUPT, text);
 }
 
-/* The kernel log from now on */
-static inline int kmsg_open(void)
+/* The kernel log */
+
+int kmsg_open(void)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
@@ -505,8 +512,7 @@ static inline int kmsg_open(void)
 	return fd;
 }
 
-/* Count the lines since kmsg_open() that have both texts */
-static inline int kmsg_count(int fd, const char *a, const char *b)
+int kmsg_count(int fd, const char *a, const char *b)
 {
 	char rec[8192];
 	int count = 0;
@@ -515,7 +521,7 @@ static inline int kmsg_count(int fd, const char *a, const char *b)
 	for (;;) {
 		n = read(fd, rec, sizeof(rec) - 1);
 		if (n < 0 && (errno == EPIPE || errno == EINTR))
-			continue;	/* the log went round */
+			continue;	/* lines were overwritten */
 		if (n <= 0)
 			return count;
 		rec[n] = 0;
@@ -523,5 +529,3 @@ static inline int kmsg_count(int fd, const char *a, const char *b)
 			count++;
 	}
 }
-
-#endif

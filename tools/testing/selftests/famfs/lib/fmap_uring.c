@@ -1,16 +1,17 @@
-/* SPDX-License-Identifier: GPL-2.0 */
-/* What tests with a server on io_uring have in common. */
-#ifndef FMAP_URING_H
-#define FMAP_URING_H
+// SPDX-License-Identifier: GPL-2.0
+/* Helpers for tests with FUSE over io_uring, see fmap_uring.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
 
-#include "fmap_test.h"
+#include "fmap_util.h"
+#include "fmap_uring.h"
 
 #define ENABLE_URING	"/sys/module/fuse/parameters/enable_uring"
 
 static char was_enabled;
 
-/* Returns a reason to skip, or NULL */
-static inline const char *enable_uring(void)
+const char *enable_uring(void)
 {
 	int fd = open(ENABLE_URING, O_RDWR | O_CLOEXEC);
 	const char *why = NULL;
@@ -23,7 +24,7 @@ static inline const char *enable_uring(void)
 	return why;
 }
 
-static inline void restore_uring(void)
+void restore_uring(void)
 {
 	char value[2] = { was_enabled };
 
@@ -31,8 +32,7 @@ static inline void restore_uring(void)
 		write_file(ENABLE_URING, value);
 }
 
-/* Start and see that all requests from now on go over io_uring */
-static inline int start_ring(struct raw_server *s)
+int start_ring(struct raw_server *s)
 {
 	int ret;
 
@@ -42,5 +42,3 @@ static inline int start_ring(struct raw_server *s)
 		return ret;
 	return s->nqueues > 0 ? 0 : s->nqueues ? s->nqueues : -EOPNOTSUPP;
 }
-
-#endif

@@ -1,20 +1,17 @@
-/* SPDX-License-Identifier: GPL-2.0 */
-/*
- * What the tests of data have in common: where a map puts a byte, all ways into
- * and out of a file, and the devices as they are without the file.
- */
-#ifndef FMAP_DATA_H
-#define FMAP_DATA_H
-
+// SPDX-License-Identifier: GPL-2.0
+/* Helpers for tests of data, see fmap_data.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
-#include "fmap_test.h"
-#include "../../../include/io_uring/mini_liburing.h"
+#include "fmap_data.h"
 
-/* The model: device and offset of a byte, from the message and nothing else */
-static inline bool locate(const unsigned char *b, uint64_t pos, uint32_t *dev,
-			  uint64_t *off)
+bool locate(const unsigned char *b, uint64_t pos, uint32_t *dev, uint64_t *off)
 {
 	const struct fuse_fmap_header *h = (const void *)b;
 	const struct fuse_fmap_extent *e = (const void *)(h + 1);
@@ -49,8 +46,7 @@ static inline bool locate(const unsigned char *b, uint64_t pos, uint32_t *dev,
 	return false;
 }
 
-/* Is this page of the file on another place than right after the one before? */
-static inline bool is_seam(const unsigned char *map, uint64_t pos)
+bool is_seam(const unsigned char *map, uint64_t pos)
 {
 	uint32_t dev, last_dev;
 	uint64_t off, last_off;
@@ -61,18 +57,10 @@ static inline bool is_seam(const unsigned char *map, uint64_t pos)
 }
 
 /*
- * Room for strips is given out from the start of each device on. The devices
- * take turns, from both ends of the list: kinds of memory come in groups.
+ * The devices take turns. Devices with the same kind of memory are neighbours in
+ * the list, so they are taken from both ends.
  */
-struct room {
-	uint64_t used[MAX_DAX];
-	unsigned int turn;
-	uint64_t shift;		/* from a multiple of 2 MiB */
-	bool full;
-};
-
-static inline void place(struct room *r, uint64_t len, uint32_t *dev,
-			 uint64_t *off)
+static void place(struct room *r, uint64_t len, uint32_t *dev, uint64_t *off)
 {
 	for (int i = 0; i < ndax; i++) {
 		int n = r->turn++ % ndax;
@@ -88,7 +76,7 @@ static inline void place(struct room *r, uint64_t len, uint32_t *dev,
 	r->full = true;
 }
 
-static inline void place_extent(struct rs_map *m, struct room *r, uint64_t len)
+void place_extent(struct rs_map *m, struct room *r, uint64_t len)
 {
 	uint64_t off = 0;
 	uint32_t dev = 0;
@@ -97,9 +85,8 @@ static inline void place_extent(struct rs_map *m, struct room *r, uint64_t len)
 	rs_map_extent(m, dev, off, len);
 }
 
-/* A stripe set with strips that are just long enough */
-static inline void place_set(struct rs_map *m, struct room *r, uint32_t n,
-			     uint32_t chunk, uint64_t nbytes)
+void place_set(struct rs_map *m, struct room *r, uint32_t n, uint32_t chunk,
+	       uint64_t nbytes)
 {
 	uint64_t full = nbytes / chunk, tail = nbytes % chunk;
 
@@ -110,16 +97,14 @@ static inline void place_set(struct rs_map *m, struct room *r, uint32_t n,
 
 		if (i == full % n)
 			len += (tail + PG - 1) & ~(PG - 1);
-		/* a strip without a byte still needs a length */
+		/* even an unused strip needs a length */
 		place(r, len ? len : PG, &dev, &off);
 		rs_map_strip(m, dev, off, len ? len : PG);
 	}
 }
 
-/* One operation through a ring; its result */
-static inline int ring_op(struct io_uring *ring, int opcode, int fd,
-			  const void *addr, uint32_t len, uint64_t off,
-			  uint32_t flags)
+int ring_op(struct io_uring *ring, int opcode, int fd, const void *addr,
+	    uint32_t len, uint64_t off, uint32_t flags)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
 	struct io_uring_cqe *cqe;
@@ -144,20 +129,9 @@ static inline int ring_op(struct io_uring *ring, int opcode, int fd,
 	return ret;
 }
 
-/* All that a way to a file may need. Threads have one each. */
-struct access {
-	int fd;
-	char *map;		/* the whole file, shared */
-	int pipefd[2];
-	int mem;		/* a file in memory */
-	int proc_mem;		/* /proc/self/mem */
-	bool has_ring;
-	struct io_uring ring;
-};
+#define PIPE_PART	(32 * KB)	/* fits in a pipe at any offset in a page */
 
-#define PIPE_PART	(32 * KB)	/* fits a pipe wherever it begins */
-
-static inline int access_begin(struct access *a)
+int access_begin(struct access *a)
 {
 	a->mem = memfd_create("beside", MFD_CLOEXEC);
 	a->proc_mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
@@ -167,7 +141,7 @@ static inline int access_begin(struct access *a)
 	return a->has_ring || errno == ENOSYS ? 0 : -errno;
 }
 
-static inline void access_end(struct access *a)
+void access_end(struct access *a)
 {
 	if (a->has_ring)
 		io_uring_queue_exit(&a->ring);
@@ -177,16 +151,16 @@ static inline void access_end(struct access *a)
 	close(a->proc_mem);
 }
 
-/* 0 if an operation has done all of its work, else -errno */
-static inline int all_of(ssize_t ret, size_t len)
+/* 0 if an operation has moved all bytes, otherwise -errno */
+static int all_of(ssize_t ret, size_t len)
 {
 	if (ret < 0)
 		return -errno;
 	return (size_t)ret == len ? 0 : -ENODATA;
 }
 
-/* A vector of three parts, the first ones of odd lengths */
-static inline void in_three(struct iovec *iov, void *b, size_t len)
+/* A vector of three parts; the first two have odd lengths */
+static void in_three(struct iovec *iov, void *b, size_t len)
 {
 	size_t first = len / 3 | 1, second = len / 5 | 1;
 
@@ -200,16 +174,15 @@ static inline void in_three(struct iovec *iov, void *b, size_t len)
 				 len - first - second };
 }
 
-/* Ways out of the file */
+/* Ways to read the file */
 
-static inline int get_load(struct access *a, void *b, uint64_t pos, size_t len)
+static int get_load(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	memcpy(b, a->map + pos, len);
 	return 0;
 }
 
-static inline int get_load_private(struct access *a, void *b, uint64_t pos,
-				   size_t len)
+static int get_load_private(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	uint64_t from = pos & ~(PG - 1);
 	char *p = mmap(NULL, pos - from + len, PROT_READ, MAP_PRIVATE, a->fd,
@@ -222,13 +195,12 @@ static inline int get_load_private(struct access *a, void *b, uint64_t pos,
 	return 0;
 }
 
-static inline int get_pread(struct access *a, void *b, uint64_t pos, size_t len)
+static int get_pread(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	return all_of(pread(a->fd, b, len, pos), len);
 }
 
-static inline int get_preadv2(struct access *a, void *b, uint64_t pos,
-			      size_t len)
+static int get_preadv2(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	struct iovec iov[3];
 
@@ -236,7 +208,7 @@ static inline int get_preadv2(struct access *a, void *b, uint64_t pos,
 	return all_of(preadv2(a->fd, iov, 3, pos, RWF_HIPRI), len);
 }
 
-static inline int get_uring(struct access *a, void *b, uint64_t pos, size_t len)
+static int get_uring(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	int ret;
 
@@ -247,8 +219,7 @@ static inline int get_uring(struct access *a, void *b, uint64_t pos, size_t len)
 	return ret < 0 ? ret : all_of(ret, len);
 }
 
-static inline int get_splice(struct access *a, void *b, uint64_t pos,
-			     size_t len)
+static int get_splice(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	loff_t off = pos;
 	char *at = b;
@@ -269,8 +240,7 @@ static inline int get_splice(struct access *a, void *b, uint64_t pos,
 	return 0;
 }
 
-static inline int get_sendfile(struct access *a, void *b, uint64_t pos,
-			       size_t len)
+static int get_sendfile(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	off_t off = pos;
 	size_t done = 0;
@@ -287,29 +257,26 @@ static inline int get_sendfile(struct access *a, void *b, uint64_t pos,
 	return all_of(pread(a->mem, b, len, 0), len);
 }
 
-/* By way of pages that are pinned for the time */
-static inline int get_proc_mem(struct access *a, void *b, uint64_t pos,
-			       size_t len)
+/* This pins the pages while it copies */
+static int get_proc_mem(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	return all_of(pread(a->proc_mem, b, len, (uintptr_t)a->map + pos), len);
 }
 
-/* Ways into the file */
+/* Ways to write the file */
 
-static inline int put_store(struct access *a, void *b, uint64_t pos, size_t len)
+static int put_store(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	memcpy(a->map + pos, b, len);
 	return 0;
 }
 
-static inline int put_pwrite(struct access *a, void *b, uint64_t pos,
-			     size_t len)
+static int put_pwrite(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	return all_of(pwrite(a->fd, b, len, pos), len);
 }
 
-static inline int put_pwritev2(struct access *a, void *b, uint64_t pos,
-			       size_t len)
+static int put_pwritev2(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	struct iovec iov[3];
 
@@ -317,7 +284,7 @@ static inline int put_pwritev2(struct access *a, void *b, uint64_t pos,
 	return all_of(pwritev2(a->fd, iov, 3, pos, RWF_DSYNC), len);
 }
 
-static inline int put_uring(struct access *a, void *b, uint64_t pos, size_t len)
+static int put_uring(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	int ret;
 
@@ -328,8 +295,8 @@ static inline int put_uring(struct access *a, void *b, uint64_t pos, size_t len)
 	return ret < 0 ? ret : all_of(ret, len);
 }
 
-/* What is in the pipe goes to the file */
-static inline int drain(struct access *a, loff_t off, size_t len)
+/* Move the pipe's contents to the file */
+static int drain(struct access *a, loff_t off, size_t len)
 {
 	while (len) {
 		ssize_t n = splice(a->pipefd[0], NULL, a->fd, &off, len, 0);
@@ -341,8 +308,7 @@ static inline int drain(struct access *a, loff_t off, size_t len)
 	return 0;
 }
 
-static inline int put_splice(struct access *a, void *b, uint64_t pos,
-			     size_t len)
+static int put_splice(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	for (size_t at = 0; at < len; at += PIPE_PART) {
 		size_t n = len - at < PIPE_PART ? len - at : PIPE_PART;
@@ -356,8 +322,7 @@ static inline int put_splice(struct access *a, void *b, uint64_t pos,
 	return 0;
 }
 
-static inline int put_vmsplice(struct access *a, void *b, uint64_t pos,
-			       size_t len)
+static int put_vmsplice(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	for (size_t at = 0; at < len; at += PIPE_PART) {
 		size_t n = len - at < PIPE_PART ? len - at : PIPE_PART;
@@ -372,8 +337,7 @@ static inline int put_vmsplice(struct access *a, void *b, uint64_t pos,
 	return 0;
 }
 
-static inline int put_sendfile(struct access *a, void *b, uint64_t pos,
-			       size_t len)
+static int put_sendfile(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	size_t done = 0;
 	off_t in = 0;
@@ -393,19 +357,13 @@ static inline int put_sendfile(struct access *a, void *b, uint64_t pos,
 	return 0;
 }
 
-static inline int put_proc_mem(struct access *a, void *b, uint64_t pos,
-			       size_t len)
+static int put_proc_mem(struct access *a, void *b, uint64_t pos, size_t len)
 {
 	return all_of(pwrite(a->proc_mem, b, len, (uintptr_t)a->map + pos),
 		      len);
 }
 
-struct way {
-	const char *name;
-	int (*move)(struct access *a, void *b, uint64_t pos, size_t len);
-};
-
-static const struct way ways_out[] = {
+const struct way ways_out[NWAYS] = {
 	{ "load", get_load },
 	{ "load from a private mapping", get_load_private },
 	{ "pread", get_pread },
@@ -416,7 +374,7 @@ static const struct way ways_out[] = {
 	{ "read of /proc/self/mem", get_proc_mem },
 };
 
-static const struct way ways_in[] = {
+const struct way ways_in[NWAYS] = {
 	{ "store", put_store },
 	{ "pwrite", put_pwrite },
 	{ "pwritev2", put_pwritev2 },
@@ -427,10 +385,7 @@ static const struct way ways_in[] = {
 	{ "write to /proc/self/mem", put_proc_mem },
 };
 
-#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
-
-/* How many bytes are the same from the start on */
-static inline size_t same(const void *a, const void *b, size_t len)
+size_t same(const void *a, const void *b, size_t len)
 {
 	const char *x = a, *y = b;
 	size_t i = 0;
@@ -442,8 +397,7 @@ static inline size_t same(const void *a, const void *b, size_t len)
 	return i;
 }
 
-/* A server that shows each device as one file, and these open; 0 or -errno */
-static inline int view_devices(struct raw_server *s, int *view)
+int view_devices(struct raw_server *s, int *view)
 {
 	char name[16];
 	int ret;
@@ -466,13 +420,8 @@ static inline int view_devices(struct raw_server *s, int *view)
 	return ret;
 }
 
-/*
- * Bytes of a file, read from the devices and compared with what they should be;
- * returns how many are right from the start on.
- */
-static inline size_t right_on_devices(const unsigned char *map, const int *view,
-				      uint64_t pos, const char *should,
-				      size_t len)
+size_t right_on_devices(const unsigned char *map, const int *view, uint64_t pos,
+			const char *should, size_t len)
 {
 	size_t done = 0, n;
 	char b[64 * KB];
@@ -482,7 +431,7 @@ static inline size_t right_on_devices(const unsigned char *map, const int *view,
 	for (; done < len; done += n) {
 		if (!locate(map, pos + done, &dev, &off))
 			break;
-		/* up to the next place where the file may go on elsewhere */
+		/* up to where the next page may be elsewhere */
 		n = PG - (pos + done) % PG;
 		while (n < len - done && n + PG <= sizeof(b) &&
 		       !is_seam(map, pos + done + n))
@@ -496,5 +445,3 @@ static inline size_t right_on_devices(const unsigned char *map, const int *view,
 	}
 	return done;
 }
-
-#endif
