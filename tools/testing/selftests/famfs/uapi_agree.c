@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Prints each value, size and offset of the DAX file map protocol, as one
- * <linux/fuse.h> has them. Compiled twice, with this project's header on top of
- * an older system header and with the patched kernel's own header, both
- * programs must print the same.
+ * Print each value, size and offset of the DAX file map protocol as defined in
+ * <linux/fuse.h>. The output must be the same with this project's header, which
+ * extends an older system header, and with the patched kernel's own header.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -89,8 +88,8 @@ int main(void)
 	MEMBER(struct fuse_daxdev_map, index);
 
 	/*
-	 * fmap_kinds is a member of the kernel's structs and a pair of offsets
-	 * in the project's header.
+	 * The kernel's structs have the member fmap_kinds. The project's header
+	 * has two offsets instead.
 	 */
 	SIZE(struct fuse_init_in);
 	SIZE(struct fuse_init_out);

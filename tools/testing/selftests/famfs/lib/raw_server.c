@@ -2,10 +2,10 @@
 /*
  * A small FUSE server for tests of DAX file maps, see raw_server.h.
  *
- * Read it from the end: rs_start() mounts and forks, serve() reads requests,
- * dispatch() has a case for each opcode. Mapped files have no bytes in here,
- * only a map message; ordinary files live in an arena of shared memory. Nodes
- * are never freed, so FORGET has nothing to do.
+ * Read this file from the end: rs_start() mounts and forks, serve() reads
+ * requests, dispatch() has a case for each opcode. Mapped files have no data
+ * here, only a map message. The data of ordinary files is in an arena of shared
+ * memory. Nodes are never freed, so FORGET does nothing.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -30,7 +30,7 @@
 
 #define MAX_WRITE	(128U << 10)
 #define BUF_SIZE	((2U << 20) + 4096)	/* more than any max_write */
-#define PIPE_SIZE	(2U << 20)	/* a piece of a map and its header */
+#define PIPE_SIZE	(2U << 20)	/* a slice of a map and its header */
 
 /* Map messages */
 
@@ -128,7 +128,7 @@ struct raw_server *rs_new(void)
 	return s;
 }
 
-/* Memory that the test and the server share; all zero */
+/* Zeroed memory that the test and the server share */
 static void *arena_alloc(struct raw_server *s, size_t len)
 {
 	void *p = (char *)s + s->arena_used;
@@ -160,7 +160,7 @@ static struct rs_node *find_node(struct raw_server *s, uint64_t parent,
 	return NULL;
 }
 
-/* The inode that a name stands for */
+/* The inode that a name refers to */
 static struct rs_node *inode_of(struct raw_server *s, struct rs_node *n)
 {
 	return n && n->link_to ? get_node(s, n->link_to) : n;
@@ -310,7 +310,7 @@ int rs_reply(struct raw_server *s, uint64_t unique, int error,
 		return 0;
 	}
 
-	/* ENOENT: the request was aborted meanwhile */
+	/* ENOENT: the request was aborted */
 	return rs_write(s, iov, len ? 2 : 1);
 }
 
@@ -388,7 +388,7 @@ static int do_init(struct raw_server *s, const struct fuse_in_header *ih,
 		s->edit_init(s, &out, &len);
 	ret = rs_reply(s, ih->unique, 0, &out, len);
 
-	/* The kernel has looked at the reply when the write returns */
+	/* When the write returns, the kernel has processed the reply */
 	if (flags & FUSE_OVER_IO_URING)
 		s->nqueues = s->uring(s);
 	for (int i = 0; i < s->ndev; i++)
@@ -404,7 +404,7 @@ static int do_readdir(struct raw_server *s, const struct fuse_in_header *ih,
 	char buf[4096];
 	size_t len = 0, room = in->size < sizeof(buf) ? in->size : sizeof(buf);
 
-	/* The offset of an entry is the inode number of the one after it */
+	/* An entry's offset is the inode number of the next entry */
 	for (uint32_t i = in->offset > 1 ? in->offset - 1 : 1;
 	     i < s->nnodes; i++) {
 		struct rs_node *n = &s->node[i];
@@ -478,7 +478,7 @@ static int do_get_daxdev(struct raw_server *s, const struct fuse_in_header *ih,
 	return -ENODEV;
 }
 
-/* Room for the bytes of an ordinary file */
+/* Allocate the data of an ordinary file */
 static int need_data(struct raw_server *s, struct rs_node *n, uint64_t end)
 {
 	if (end > RS_CAP)
@@ -494,7 +494,7 @@ static int do_read(struct raw_server *s, const struct fuse_in_header *ih,
 	uint64_t len = 0;
 
 	if (n->map_len != RS_NO_MAP)
-		return -EIO;		/* nobody may ask for that */
+		return -EIO;		/* the kernel must not send this */
 	if (n->data && in->offset < n->size)
 		len = n->size - in->offset;
 	return rs_reply(s, ih->unique, 0, n->data + in->offset,
@@ -561,7 +561,7 @@ static int do_link(struct raw_server *s, const struct fuse_in_header *ih,
 	return rs_reply(s, ih->unique, 0, &out, sizeof(out));
 }
 
-/* The name goes, its place in the table stays */
+/* Remove a name; its entry in the table stays */
 static void drop_name(struct raw_server *s, struct rs_node *name)
 {
 	inode_of(s, name)->nlink--;
@@ -633,7 +633,7 @@ static int do_failure(struct raw_server *s, const struct fuse_in_header *ih,
 	return rs_reply(s, ih->unique, 0, NULL, 0);
 }
 
-/* Returns -errno if the reply is still to be sent and is an error */
+/* Returns -errno if the caller must send this error as the reply */
 static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		    const void *arg)
 {
@@ -673,7 +673,7 @@ static int dispatch(struct raw_server *s, const struct fuse_in_header *ih,
 		return -ENOENT;
 	switch (ih->opcode) {
 	case FUSE_LOOKUP:
-		/* "." is what a file handle is looked up by */
+		/* a file handle is looked up as "." */
 		if (strcmp(arg, "."))
 			n = inode_of(s, find_node(s, ih->nodeid, arg));
 		if (!n)
@@ -747,7 +747,7 @@ void rs_handle(struct raw_server *s, const struct fuse_in_header *ih,
 		rs_reply(s, ih->unique, ret, NULL, 0);
 }
 
-/* The next request, from the pipe @fd if it is one */
+/* Read the next request, with s->splice through the pipe @fd */
 static ssize_t next_request(struct raw_server *s, const int fd[2], void *buf)
 {
 	ssize_t n;
@@ -815,7 +815,7 @@ static void server_process(struct raw_server *s)
 	pthread_t thread;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* Hold nothing of the test's open, least of all files on a mount */
+	/* Close the test's files, in particular those on a mount */
 	if (s->fd > 3)
 		close_range(3, s->fd - 1, 0);
 	close_range(s->fd + 1, ~0U, 0);
@@ -860,7 +860,7 @@ int rs_start(struct raw_server *s, const char *mnt)
 	}
 	if (!pid)
 		server_process(s);
-	s->pid = pid;		/* the struct is shared: not in the child */
+	s->pid = pid;		/* not in the child: the struct is shared */
 
 	for (int i = 0; i < 10000; i++) {
 		if (__atomic_load_n(&s->ready, __ATOMIC_ACQUIRE))
@@ -870,7 +870,7 @@ int rs_start(struct raw_server *s, const char *mnt)
 	return -ETIMEDOUT;
 }
 
-/* Wait up to @ms for the server to end by itself, then end it */
+/* Wait up to @ms for the server to exit, then kill it */
 static void reap(struct raw_server *s, int ms)
 {
 	if (s->pid <= 0)
@@ -912,7 +912,7 @@ void rs_free(struct raw_server *s)
 {
 	if (!s)
 		return;
-	/* A server that hangs must not make the unmount hang */
+	/* A server that hangs must not block the unmount */
 	if (s->fd >= 0) {
 		umount2(s->mnt, MNT_DETACH);
 		reap(s, 1000);

@@ -2,9 +2,9 @@
 /*
  * Requests over io_uring (FUSE_OVER_IO_URING) for the server in raw_server.c.
  *
- * The kernel has a queue for each possible CPU and uses none of them before
- * all are there. Each is served by a thread with an io_uring of its own, since
- * requests come back to the task that has submitted the command.
+ * The kernel has a queue for each possible CPU, and uses them only after all of
+ * them are registered. Each queue has a thread with its own io_uring, because a
+ * request arrives at the task that submitted the command.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -21,11 +21,11 @@
 
 #include "raw_server.h"
 
-#define DEPTH		4		/* requests at once in a queue */
+#define DEPTH		4		/* requests in flight in a queue */
 #define SQE_SIZE	128
-#define PAYLOAD		(1UL << 20)	/* the kernel wants max_pages pages */
+#define PAYLOAD		(1UL << 20)	/* the kernel needs max_pages pages */
 
-/* What the kernel fills in with a request, and takes a reply from */
+/* The buffers for a request from the kernel and for its reply */
 struct entry {
 	struct fuse_uring_req_header head;
 	struct iovec iov[2];
@@ -45,7 +45,7 @@ struct queue {
 	char *sqes;
 	unsigned int to_submit;
 	struct entry entry[DEPTH];
-	char *request;		/* header and arguments in one piece */
+	char *request;		/* header and arguments, contiguous */
 };
 
 static int open_ring(struct queue *q)
@@ -61,7 +61,7 @@ static int open_ring(struct queue *q)
 	cq_len = p.cq_off.cqes + p.cq_entries * sizeof(*q->cqes);
 	if (len < cq_len)
 		len = cq_len;
-	/* Both rings are in one mapping since 5.4, SQE128 is from 5.19 */
+	/* Both rings are in one mapping since 5.4; SQE128 needs 5.19 */
 	ring = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_POPULATE, q->fd, IORING_OFF_SQ_RING);
 	q->sqes = mmap(NULL, p.sq_entries * SQE_SIZE, PROT_READ | PROT_WRITE,
@@ -78,7 +78,7 @@ static int open_ring(struct queue *q)
 	return 0;
 }
 
-/* There is always room: no more commands are under way than entries */
+/* The ring is never full, because each entry has at most one command */
 static void add_command(struct queue *q, unsigned int i, uint32_t op,
 			uint64_t commit_id)
 {
@@ -151,7 +151,7 @@ static void serve_entry(struct queue *q, unsigned int i)
 	struct rs_ring_call call = { .payload = e->payload, .room = PAYLOAD };
 	size_t op_len;
 
-	/* The first argument has its own place, the others are the payload */
+	/* The first argument has its own field; the others are the payload */
 	memcpy(ih, e->head.in_out, sizeof(*ih));
 	op_len = ih->len - sizeof(*ih) - io->payload_sz;
 	memcpy(ih + 1, e->head.op_in, op_len);
@@ -164,7 +164,7 @@ static void serve_entry(struct queue *q, unsigned int i)
 	rs_ring_call = &call;
 	rs_handle(q->s, ih, ih + 1);
 	rs_ring_call = NULL;
-	/* A hook may keep a request: then its entry is not used any more */
+	/* If a hook keeps a request, its entry isn't used again */
 	if (!call.replied)
 		return;
 
@@ -181,7 +181,7 @@ static void *serve_queue(void *arg)
 
 	q->result = register_entries(q);
 	sem_post(&q->registered);
-	/* The io_uring must stay open even if it is of no use */
+	/* The io_uring must stay open even if the registration failed */
 	while (!q->result && !enter(q, 1)) {
 		unsigned int head = *q->cq_head;
 

@@ -2,11 +2,11 @@
 /*
  * A small FUSE server for tests of DAX file maps.
  *
- * It speaks the protocol of /dev/fuse itself, so that a test controls each
- * byte of a reply. A test fills in a struct raw_server, which lies in memory
- * that is shared with the server's process, and calls rs_start(): this mounts
- * and forks. The test may go on changing the struct while the server runs and
- * finds in it what the kernel asked for.
+ * It speaks the /dev/fuse protocol directly, so that a test controls each byte
+ * of a reply. A test fills in a struct raw_server, which is in memory shared
+ * with the server process, and calls rs_start(), which mounts and forks. While
+ * the server runs, the test may change the struct, and finds in it what the
+ * kernel requested.
  */
 #ifndef RAW_SERVER_H
 #define RAW_SERVER_H
@@ -19,7 +19,7 @@
 #include <sys/uio.h>
 #include <linux/fuse.h>
 
-/* What an older system header may lack */
+/* Definitions that older system headers lack */
 #ifndef FUSE_PASSTHROUGH
 #define FUSE_PASSTHROUGH		(1ULL << 37)
 #define FOPEN_PASSTHROUGH		(1 << 7)
@@ -30,7 +30,7 @@
 #ifndef FUSE_OVER_IO_URING
 #define FUSE_OVER_IO_URING		(1ULL << 41)
 #endif
-/* A kernel's own header has the member itself */
+/* The kernel's own header has this member */
 #ifndef FUSE_INIT_IN_FMAP_KINDS
 #define FUSE_INIT_IN_FMAP_KINDS		offsetof(struct fuse_init_in, fmap_kinds)
 #define FUSE_INIT_OUT_FMAP_KINDS	offsetof(struct fuse_init_out, fmap_kinds)
@@ -46,7 +46,7 @@
 #define RS_MAX_FAILURES	256
 #define RS_NO_MAP	UINT32_MAX	/* rs_node.map_len: answer ENODATA */
 
-/* A map message that is being built */
+/* A map message under construction */
 struct rs_map {
 	unsigned char *b;
 	size_t len;
@@ -62,10 +62,10 @@ void rs_map_extent(struct rs_map *m, uint32_t dev, uint64_t off, uint64_t len);
 void rs_map_stripe(struct rs_map *m, uint32_t nstrips, uint32_t chunk,
 		   uint64_t nbytes);
 void rs_map_strip(struct rs_map *m, uint32_t dev, uint64_t off, uint64_t len);
-/* Any bytes; what counts extents in the header is left alone */
+/* Append any bytes; the number of extents in the header doesn't change */
 void rs_map_append(struct rs_map *m, const void *bytes, size_t len);
 
-/* A file or directory. Its inode number is its place in the table, plus 1. */
+/* A file or directory. Its inode number is its index in the table plus 1. */
 struct rs_node {
 	char name[256];
 	uint64_t parent;
@@ -73,33 +73,33 @@ struct rs_node {
 	uint32_t mode;
 	uint32_t uid, gid;
 	uint64_t atime, mtime;	/* seconds */
-	uint64_t link_to;	/* another name of this inode, 0: its own */
+	uint64_t link_to;	/* if set, this is another name of that inode */
 	uint32_t nlink;		/* of a regular file */
 	uint32_t open_flags;	/* FOPEN_*, added to those of the server */
 	unsigned char *map;	/* the message, NULL if there is none */
-	uint32_t map_len;	/* may be changed to cut the message short */
+	uint32_t map_len;	/* may be changed to truncate the message */
 	int map_err;		/* errno to answer GET_FMAP with, or 0 */
 	unsigned char *data;	/* bytes of an ordinary file */
 	uint32_t nopen;		/* OPEN requests for this file */
-	uint32_t nfmap;		/* GET_FMAP requests that began at offset 0 */
+	uint32_t nfmap;		/* GET_FMAP requests with offset 0 */
 };
 
 /* A FUSE_DAX_FAILURE request */
 struct rs_failure {
 	uint64_t nodeid;
 	struct fuse_dax_failure_in in;
-	uint32_t nforgets;	/* requests to forget nodes that came before */
+	uint32_t nforgets;	/* FORGET requests received before */
 };
 
-/* How the server makes a device known */
+/* How the server registers a device */
 enum rs_dev_how {
-	RS_PUSH_AT_INIT,	/* ioctl, once INIT is answered */
-	RS_PUSH_WHEN_ASKED,	/* ioctl while answering GET_DAXDEV */
+	RS_PUSH_AT_INIT,	/* ioctl, after the reply to INIT */
+	RS_PUSH_WHEN_ASKED,	/* ioctl, before the reply to GET_DAXDEV */
 	RS_PULL,		/* by the name in the reply to GET_DAXDEV */
 };
 
 struct rs_dev {
-	char name[64];		/* for RS_PULL as it stands, else in /dev */
+	char name[64];		/* RS_PULL: sent unchanged; otherwise a name in /dev */
 	uint32_t index;
 	enum rs_dev_how how;
 	int oflags;		/* for open(), O_RDWR if 0 */
@@ -109,31 +109,31 @@ struct rs_dev {
 struct raw_server;
 
 /*
- * Called for each request before the server itself looks at it, in one of the
- * server's threads and without a lock. Returns 0 to go on as usual, 1 if the
- * request needs no (more) reply, or -errno for the reply.
+ * Called for each request before the server handles it, in one of the server's
+ * threads and without a lock. Returns 0 to let the server handle it, 1 if it
+ * needs no reply from the server, or -errno for the reply.
  */
 typedef int (*rs_hook)(struct raw_server *s, const struct fuse_in_header *ih,
 		       const void *arg);
 
 struct raw_server {
-	/* Before rs_start() */
-	uint64_t want;		/* INIT flags to switch on if offered */
+	/* Set before rs_start() */
+	uint64_t want;		/* INIT flags to enable if offered */
 	uint32_t fmap_kinds;	/* for the reply to INIT */
 	uid_t user_id;		/* mount option */
 	bool default_permissions;	/* mount option */
 	int nthreads;
 	rs_hook hook;
-	int (*uring)(struct raw_server *s);	/* rs_uring: by io_uring, too */
+	int (*uring)(struct raw_server *s);	/* rs_uring: use io_uring */
 	bool splice;		/* requests and replies go through pipes */
-	/* Called before INIT is answered, to make it another answer */
+	/* Changes the reply to INIT */
 	void (*edit_init)(struct raw_server *s, struct fuse_init_out *out,
 			  size_t *len);
-	/* May change while the server runs */
+	/* May be changed while the server runs */
 	uint32_t open_flags;	/* FOPEN_*, for every file */
 	int32_t backing_id;	/* for FOPEN_PASSTHROUGH */
-	uint64_t valid;		/* seconds that attributes and names are good */
-	uint32_t first, slice;	/* most bytes of a map in a first, later reply */
+	uint64_t valid;		/* lifetime of attributes and names, in seconds */
+	uint32_t first, slice;	/* maximum bytes of a map in the first, a later reply */
 	bool no_fmap;		/* answer ENOSYS to GET_FMAP */
 	int daxdev_err;		/* errno to answer GET_DAXDEV with */
 	int failure_err;	/* errno to answer DAX_FAILURE with */
@@ -143,18 +143,18 @@ struct raw_server {
 	struct rs_dev dev[RS_MAX_DEVS];
 	int ndev;
 	/* Results */
-	bool ready;		/* INIT is answered, devices are pushed */
+	bool ready;		/* INIT is answered, devices are registered */
 	uint64_t offered;	/* INIT flags of the kernel */
 	uint32_t offered_kinds;
 	uint32_t count[RS_NOPCODES];	/* requests by opcode; 0: others */
-	uint32_t ring_count[RS_NOPCODES];	/* those over io_uring */
+	uint32_t ring_count[RS_NOPCODES];	/* only those over io_uring */
 	int nqueues;		/* io_uring queues, or -errno */
 	uint64_t fmap_last_offset;	/* of the last GET_FMAP */
 	uint32_t fmap_last_size;
-	uint32_t fmap_first_size;	/* room in the last one at offset 0 */
+	uint32_t fmap_first_size;	/* of the last one with offset 0 */
 	uint32_t nfailures;
 	struct rs_failure failure[RS_MAX_FAILURES];
-	/* The server's own */
+	/* Private to the server */
 	int fd;
 	pid_t pid;
 	char mnt[256];
@@ -165,23 +165,23 @@ struct raw_server {
 	struct rs_node node[RS_MAX_NODES];
 };
 
-/* A server with nothing but a root directory; NULL without memory */
+/* A server with an empty root directory; NULL if out of memory */
 struct raw_server *rs_new(void);
 /* Mount on @mnt, or on a new directory if NULL; wait for INIT. 0 or -errno. */
 int rs_start(struct raw_server *s, const char *mnt);
-/* Unmount and wait until the server is gone; 0 or -errno (server goes on) */
+/* Unmount and wait until the server exits. -errno if it is still mounted. */
 int rs_unmount(struct raw_server *s);
 /* Kill the server; the mount stays */
 void rs_kill(struct raw_server *s);
-/* Everything must go, whatever state it is in; @s is freed */
+/* End the server, unmount, and free @s, in whatever state it is */
 void rs_free(struct raw_server *s);
 
 /*
- * The last connections that rs_start() has made, by the process group that made
- * them, in memory that processes share; NULL unless rs_note_connections() was
- * called. For whoever has to end such processes: one that is killed waits until
- * a server has heard that its files are closed. If it has /dev/fuse open itself
- * it keeps the connection alive, without anybody who would answer.
+ * The last connections that rs_start() made, each with the process group that
+ * made it, in shared memory; NULL before rs_note_connections(). To end such a
+ * process, its connection must be aborted: a killed process waits for the server
+ * when it closes its files. If the process itself has /dev/fuse open, the
+ * connection stays alive, but has no server that would reply.
  */
 #define RS_CONNECTIONS	256
 
@@ -195,7 +195,7 @@ struct rs_connections {
 
 extern struct rs_connections *rs_connections;
 
-/* Note connections from now on, also of processes forked later. 0 or -errno. */
+/* Record connections from now on, also of future children. 0 or -errno. */
 int rs_note_connections(void);
 
 struct rs_dev *rs_add_dev(struct raw_server *s, const char *name,
@@ -209,18 +209,18 @@ struct rs_node *rs_add_file(struct raw_server *s, uint64_t parent,
 void rs_set_map(struct raw_server *s, struct rs_node *n, struct rs_map *m);
 uint64_t rs_ino(const struct raw_server *s, const struct rs_node *n);
 
-/* Register or drop a device through the calling process's own /dev/fuse fd */
+/* Register a device, or drop its index, with the caller's /dev/fuse descriptor */
 int rs_daxdev_open(int fuse_fd, int fd, uint64_t index, uint32_t flags);
 int rs_daxdev_close(int fuse_fd, uint32_t index);
 
 /*
- * For raw_server.uring, from raw_server_uring.c: registers a queue for each
- * possible CPU, with a thread that serves it. Returns their number or -errno.
- * The module parameter enable_uring must have been on at the mount.
+ * A value for raw_server.uring. Registers a queue for each possible CPU, with a
+ * thread that serves it. Returns their number or -errno. The module parameter
+ * enable_uring must be set before the mount.
  */
 int rs_uring(struct raw_server *s);
 
-/* Where the reply goes to a request that this thread has from an io_uring */
+/* Where the reply to this thread's current request from an io_uring goes */
 struct rs_ring_call {
 	uint64_t unique;
 	void *payload;
@@ -232,13 +232,13 @@ struct rs_ring_call {
 
 extern __thread struct rs_ring_call *rs_ring_call;
 
-/* Answer a request that has arrived */
+/* Handle a request */
 void rs_handle(struct raw_server *s, const struct fuse_in_header *ih,
 	       const void *arg);
 
-/* A message to the kernel as it stands. 0 or -errno. */
+/* Send a raw message to the kernel. 0 or -errno. */
 int rs_write(struct raw_server *s, const struct iovec *iov, int n);
-/* A reply of any kind, or a notification (unique 0, error is its code) */
+/* Send a reply, or a notification (@unique is 0, @error is its code) */
 int rs_reply(struct raw_server *s, uint64_t unique, int error,
 	     const void *arg, size_t len);
 const char *rs_opcode_name(uint32_t opcode);
