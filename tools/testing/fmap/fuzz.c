@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * libFuzzer target: any message, on devices of any size, is judged, built and
- * resolved as by the model. An input is a struct input and then the message.
+ * libFuzzer target: for any message and devices of any size, fmap.c and the model
+ * must agree on whether the map is valid, and where each byte is. An input is a
+ * struct input followed by the message.
  */
 #include "../../../fs/fuse/fmap_test_model.h"
 
@@ -12,12 +13,12 @@
 
 struct input {
 	u32 kinds;
-	u32 readonly;		/* a bit a device */
+	u32 readonly;		/* one bit per device */
 	u64 seed;		/* of the positions */
 	u64 sizes[FMAP_MODEL_DEVS];
 };
 
-/* As the kernel does it: the table gets the devices that the message names */
+/* Like the kernel, enter the devices that the message names into the table */
 static unsigned int name_devs(const struct fuse_fmap_msg *msg,
 			      const struct input *in,
 			      struct fuse_fmap_dev *devs)
@@ -61,7 +62,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	memcpy(&in, data, sizeof(in));
 	msg.len = size - sizeof(in);
 
-	/* of just its length, so that what is read behind it is seen */
+	/* exactly its length, so that reads after it are detected */
 	buf = kmemdup(data + sizeof(in), msg.len, GFP_KERNEL);
 	msg.buf = buf;
 	if (!fuse_fmap_check(&msg, in.kinds))

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Runs the one KUnit suite that is linked in; TAP on stdout.
- */
+/* Run the KUnit suite that is linked into this program; TAP on stdout. */
 #include <kunit/test.h>
 #include <stdlib.h>
 
@@ -43,7 +41,7 @@ int main(void)
 	const struct kunit_case *test_case;
 	unsigned int tests = 0, failed = 0;
 
-	/* so that nothing is lost when a sanitizer ends the program */
+	/* no output may be lost if a sanitizer ends the program */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("TAP version 13\n# %s\n", kunit_suite->name);
 	for (test_case = kunit_suite->test_cases; test_case->run_case;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * As much of KUnit as fs/fuse/fmap_test.c uses; kunit.c runs it.
+ * The part of KUnit that fs/fuse/fmap_test.c uses; kunit.c runs the tests.
  */
 #ifndef _FMAP_SHIM_TEST_H
 #define _FMAP_SHIM_TEST_H

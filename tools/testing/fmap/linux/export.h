@@ -2,6 +2,6 @@
 #ifndef _FMAP_SHIM_EXPORT_H
 #define _FMAP_SHIM_EXPORT_H
 
-/* Nothing is exported here */
+/* User space exports no symbols */
 
 #endif /* _FMAP_SHIM_EXPORT_H */

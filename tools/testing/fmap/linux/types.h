@@ -12,7 +12,7 @@ typedef __u16 u16;
 typedef __u32 u32;
 typedef __u64 u64;
 
-/* Of the compiler, in the kernel */
+/* From the kernel's compiler headers */
 #define noinline		__attribute__((noinline))
 #define __aligned(x)		__attribute__((aligned(x)))
 #define sizeof_field(type, member)	sizeof(((type *)0)->member)
