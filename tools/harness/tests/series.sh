@@ -4,7 +4,7 @@
 # kernel-tree on a toy kernel of three files: setup, copying, refusing, saving,
 # mail-ready patches.
 set -uo pipefail
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/../tap.sh"
 
 export GIT_CONFIG_GLOBAL=$SCRATCH/gitconfig GIT_CONFIG_NOSYSTEM=1 GIT_EDITOR=true
 git config --global user.name 'Toy Author'
