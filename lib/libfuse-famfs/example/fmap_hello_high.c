@@ -107,7 +107,7 @@ static int hello_read(const char *path, char *buf, size_t size, off_t off,
 	return size;
 }
 
-static int hello_get_fmap(const char *path, struct fuse_fmap *map)
+static int hello_get_fmap(const char *path, struct fuse_fmap_builder *map)
 {
 	if (strcmp(path, "/hello"))
 		return -ENODATA;

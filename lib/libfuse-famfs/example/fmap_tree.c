@@ -72,12 +72,12 @@ struct node {
 	struct node *parent;
 	char *name;
 	struct stat attr;
-	struct fuse_fmap *map;		/* NULL for directories and empty files */
+	struct fuse_fmap_builder *map;	/* NULL for directories and empty files */
 };
 
 /* What a file has of a device */
 struct range {
-	struct fuse_fmap_strip where;
+	struct fuse_dax_range where;
 	const char *path;
 	int line;
 };
@@ -139,8 +139,8 @@ static int compare_nodes(const void *a, const void *b)
 /* 0 if they overlap */
 static int compare_ranges(const void *a, const void *b)
 {
-	const struct fuse_fmap_strip *r = &((const struct range *)a)->where;
-	const struct fuse_fmap_strip *s = &((const struct range *)b)->where;
+	const struct fuse_dax_range *r = &((const struct range *)a)->where;
+	const struct fuse_dax_range *s = &((const struct range *)b)->where;
 
 	if (r->devindex != s->devindex)
 		return r->devindex < s->devindex ? -1 : 1;
@@ -185,10 +185,10 @@ static struct node *add_file(cfg_t *cfg, const char *path)
 }
 
 /* The next three of a file's numbers; no byte may be in two places */
-static struct fuse_fmap_strip read_range(cfg_t *cfg, const char *path, int i)
+static struct fuse_dax_range read_range(cfg_t *cfg, const char *path, int i)
 {
 	struct range *r = ok(calloc(1, sizeof(*r))), *other;
-	struct fuse_fmap_strip *s = &r->where;
+	struct fuse_dax_range *s = &r->where;
 
 	r->path = path;
 	r->line = cfg->line;
@@ -227,7 +227,7 @@ static int read_file(cfg_t *cfg, cfg_opt_t *opt)
 	long size = cfg_getint(f, "size"), chunk = cfg_getint(f, "chunk");
 	int i, n = cfg_size(f, "ranges");
 	const char *path = cfg_getstr(f, "path");
-	struct fuse_fmap_strip *strips = ok(calloc(n + 1, sizeof(*strips)));
+	struct fuse_dax_range *strips = ok(calloc(n + 1, sizeof(*strips)));
 	char why[WHY_LEN];
 	struct node *node;
 

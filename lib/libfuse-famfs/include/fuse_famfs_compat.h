@@ -63,7 +63,7 @@ struct fuse_famfs_simple_ext {
 	uint64_t	se_len;
 };
 
-/* struct fuse_fmap_stripe */
+/* struct fuse_fmap_stripe_set */
 struct fuse_famfs_iext {
 	uint32_t	ie_nstrips;
 	uint32_t	ie_chunk_size;
@@ -87,15 +87,17 @@ FUSE_FAMFS_SAME(fuse_famfs_fmap_header, reserved1, fuse_fmap_header, reserved2);
 FUSE_FAMFS_SAME(fuse_famfs_simple_ext, se_devindex, fuse_fmap_extent, devindex);
 FUSE_FAMFS_SAME(fuse_famfs_simple_ext, se_offset, fuse_fmap_extent, offset);
 FUSE_FAMFS_SAME(fuse_famfs_simple_ext, se_len, fuse_fmap_extent, len);
-FUSE_FAMFS_SAME(fuse_famfs_iext, ie_nstrips, fuse_fmap_stripe, nstrips);
-FUSE_FAMFS_SAME(fuse_famfs_iext, ie_chunk_size, fuse_fmap_stripe, chunk_size);
-FUSE_FAMFS_SAME(fuse_famfs_iext, ie_nbytes, fuse_fmap_stripe, nbytes);
+FUSE_FAMFS_SAME(fuse_famfs_iext, ie_nstrips, fuse_fmap_stripe_set, nstrips);
+FUSE_FAMFS_SAME(fuse_famfs_iext, ie_chunk_size,
+		fuse_fmap_stripe_set, chunk_size);
+FUSE_FAMFS_SAME(fuse_famfs_iext, ie_nbytes, fuse_fmap_stripe_set, nbytes);
 static_assert(sizeof(struct fuse_famfs_fmap_header) ==
 	      sizeof(struct fuse_fmap_header), "the header has another size");
 static_assert(sizeof(struct fuse_famfs_simple_ext) ==
 	      sizeof(struct fuse_fmap_extent), "an extent has another size");
 static_assert(sizeof(struct fuse_famfs_iext) ==
-	      sizeof(struct fuse_fmap_stripe), "a stripe set has another size");
+	      sizeof(struct fuse_fmap_stripe_set),
+	      "a stripe set has another size");
 
 #undef FUSE_FAMFS_SAME
 

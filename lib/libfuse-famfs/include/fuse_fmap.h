@@ -80,10 +80,10 @@ struct fuse_session;
  * A map belongs to the caller. It has no lock: threads may read one map at the
  * same time (the functions that take it const), or work on different ones.
  */
-struct fuse_fmap;
+struct fuse_fmap_builder;
 
 /** A strip of a stripe set: one contiguous range of a DAX device */
-struct fuse_fmap_strip {
+struct fuse_dax_range {
 	/** The server's index of the device, any number */
 	uint32_t devindex;
 
@@ -120,7 +120,7 @@ struct fuse_fmap_device {
  *
  * @since 3.19
  */
-struct fuse_fmap *fuse_fmap_new(uint64_t file_size);
+struct fuse_fmap_builder *fuse_fmap_new(uint64_t file_size);
 
 /**
  * Free a map
@@ -129,7 +129,7 @@ struct fuse_fmap *fuse_fmap_new(uint64_t file_size);
  *
  * @since 3.19
  */
-void fuse_fmap_free(struct fuse_fmap *map);
+void fuse_fmap_free(struct fuse_fmap_builder *map);
 
 /**
  * Set the size of the file
@@ -139,7 +139,7 @@ void fuse_fmap_free(struct fuse_fmap *map);
  *
  * @since 3.19
  */
-void fuse_fmap_set_size(struct fuse_fmap *map, uint64_t file_size);
+void fuse_fmap_set_size(struct fuse_fmap_builder *map, uint64_t file_size);
 
 /**
  * Add an extent: the next `len` bytes of the file are one range of one device
@@ -153,7 +153,7 @@ void fuse_fmap_set_size(struct fuse_fmap *map, uint64_t file_size);
  *
  * @since 3.19
  */
-int fuse_fmap_add_extent(struct fuse_fmap *map, uint32_t devindex,
+int fuse_fmap_add_extent(struct fuse_fmap_builder *map, uint32_t devindex,
 			 uint64_t offset, uint64_t len);
 
 /**
@@ -178,9 +178,9 @@ int fuse_fmap_add_extent(struct fuse_fmap *map, uint32_t devindex,
  *
  * @since 3.19
  */
-int fuse_fmap_add_stripe_set(struct fuse_fmap *map, uint32_t chunk_size,
+int fuse_fmap_add_stripe_set(struct fuse_fmap_builder *map, uint32_t chunk_size,
 			     uint64_t nbytes,
-			     const struct fuse_fmap_strip *strips,
+			     const struct fuse_dax_range *strips,
 			     uint32_t nstrips);
 
 /**
@@ -210,7 +210,7 @@ int fuse_fmap_add_stripe_set(struct fuse_fmap *map, uint32_t chunk_size,
  *
  * @since 3.19
  */
-int fuse_fmap_check(const struct fuse_fmap *map, uint32_t kinds,
+int fuse_fmap_check(const struct fuse_fmap_builder *map, uint32_t kinds,
 		    const struct fuse_fmap_device *devs, size_t ndevs,
 		    char *why, size_t whylen);
 
@@ -229,7 +229,8 @@ int fuse_fmap_check(const struct fuse_fmap *map, uint32_t kinds,
  *
  * @since 3.19
  */
-int fuse_fmap_message(const struct fuse_fmap *map, void **buf, size_t *len);
+int fuse_fmap_message(const struct fuse_fmap_builder *map,
+		      void **buf, size_t *len);
 
 /* ----------------------------------------------------------- *
  * Replies and devices, low-level API			       *
@@ -259,7 +260,7 @@ int fuse_fmap_message(const struct fuse_fmap *map, void **buf, size_t *len);
  *
  * @since 3.19
  */
-int fuse_reply_fmap(struct fuse_req *req, const struct fuse_fmap *map);
+int fuse_reply_fmap(struct fuse_req *req, const struct fuse_fmap_builder *map);
 
 /**
  * Reply with the device behind an index

@@ -29,12 +29,12 @@
  * set of one strip: sets[i] is segment i, its strips follow those of segment
  * i - 1.
  */
-struct fuse_fmap {
+struct fuse_fmap_builder {
 	uint64_t file_size;
 	uint64_t covered;
 	bool striped;
 
-	struct fuse_fmap_stripe *sets;
+	struct fuse_fmap_stripe_set *sets;
 	size_t nsets;
 	size_t sets_room;
 
@@ -69,16 +69,16 @@ static bool page_aligned(uint64_t n)
 	return !(n & (page_size() - 1));
 }
 
-struct fuse_fmap *fuse_fmap_new(uint64_t file_size)
+struct fuse_fmap_builder *fuse_fmap_new(uint64_t file_size)
 {
-	struct fuse_fmap *map = calloc(1, sizeof(*map));
+	struct fuse_fmap_builder *map = calloc(1, sizeof(*map));
 
 	if (map)
 		map->file_size = file_size;
 	return map;
 }
 
-void fuse_fmap_free(struct fuse_fmap *map)
+void fuse_fmap_free(struct fuse_fmap_builder *map)
 {
 	if (!map)
 		return;
@@ -87,20 +87,20 @@ void fuse_fmap_free(struct fuse_fmap *map)
 	free(map);
 }
 
-void fuse_fmap_set_size(struct fuse_fmap *map, uint64_t file_size)
+void fuse_fmap_set_size(struct fuse_fmap_builder *map, uint64_t file_size)
 {
 	map->file_size = file_size;
 }
 
-static uint64_t size_of_file(const struct fuse_fmap *map)
+static uint64_t size_of_file(const struct fuse_fmap_builder *map)
 {
 	return map->file_size == FUSE_FMAP_SIZE_COVERED ?
 		map->covered : map->file_size;
 }
 
 /* Mark the map as wrong: from then on nothing is added */
-static int fail(struct fuse_fmap *map, int err, size_t seg, size_t strip,
-		const char *why)
+static int fail(struct fuse_fmap_builder *map, int err,
+		size_t seg, size_t strip, const char *why)
 {
 	map->err = err;
 	map->why = why;
@@ -140,7 +140,7 @@ static bool can_divide(uint64_t max, uint64_t by)
 }
 
 /* Bytes of strip s that the set uses: whole rows, and its part of the last */
-static uint64_t strip_used(const struct fuse_fmap_stripe *set, uint32_t s)
+static uint64_t strip_used(const struct fuse_fmap_stripe_set *set, uint32_t s)
 {
 	uint64_t nbytes = (set->nbytes + page_size() - 1) & ~(page_size() - 1);
 	uint64_t row = (uint64_t)set->nstrips * set->chunk_size;
@@ -154,7 +154,7 @@ static uint64_t strip_used(const struct fuse_fmap_stripe *set, uint32_t s)
 	return used + (rest < set->chunk_size ? rest : set->chunk_size);
 }
 
-static const char *wrong_extent(const struct fuse_fmap_strip *ext)
+static const char *wrong_extent(const struct fuse_dax_range *ext)
 {
 	if (!ext->len)
 		return "has no length";
@@ -167,7 +167,7 @@ static const char *wrong_extent(const struct fuse_fmap_strip *ext)
 	return NULL;
 }
 
-static const char *wrong_set(const struct fuse_fmap_stripe *set)
+static const char *wrong_set(const struct fuse_fmap_stripe_set *set)
 {
 	uint64_t pages = set->nbytes / page_size();
 
@@ -188,7 +188,8 @@ static const char *wrong_set(const struct fuse_fmap_stripe *set)
 }
 
 /* Add a checked set whose strips are there already */
-static int add_set(struct fuse_fmap *map, const struct fuse_fmap_stripe *set)
+static int add_set(struct fuse_fmap_builder *map,
+		   const struct fuse_fmap_stripe_set *set)
 {
 	if (map->covered + set->nbytes > INT64_MAX)
 		return fail(map, -EINVAL, map->nsets, 0,
@@ -202,8 +203,8 @@ static int add_set(struct fuse_fmap *map, const struct fuse_fmap_stripe *set)
 	return 0;
 }
 
-static int add_strips(struct fuse_fmap *map, const struct fuse_fmap_strip *from,
-		      uint32_t n)
+static int add_strips(struct fuse_fmap_builder *map,
+		      const struct fuse_dax_range *from, uint32_t n)
 {
 	uint32_t i;
 
@@ -223,7 +224,7 @@ static int add_strips(struct fuse_fmap *map, const struct fuse_fmap_strip *from,
 }
 
 /* Only the last segment may end inside a page, so nothing goes behind it */
-static int check_end(struct fuse_fmap *map)
+static int check_end(struct fuse_fmap_builder *map)
 {
 	if (map->err)
 		return map->err;
@@ -233,15 +234,15 @@ static int check_end(struct fuse_fmap *map)
 	return 0;
 }
 
-int fuse_fmap_add_extent(struct fuse_fmap *map, uint32_t devindex,
+int fuse_fmap_add_extent(struct fuse_fmap_builder *map, uint32_t devindex,
 			 uint64_t offset, uint64_t len)
 {
-	struct fuse_fmap_strip ext = {
+	struct fuse_dax_range ext = {
 		.devindex = devindex,
 		.offset = offset,
 		.len = len,
 	};
-	struct fuse_fmap_stripe set = {
+	struct fuse_fmap_stripe_set set = {
 		.nstrips = 1,
 		.chunk_size = EXTENT_CHUNK_SIZE,
 		.nbytes = len,
@@ -263,12 +264,12 @@ int fuse_fmap_add_extent(struct fuse_fmap *map, uint32_t devindex,
 	return err ? err : add_set(map, &set);
 }
 
-int fuse_fmap_add_stripe_set(struct fuse_fmap *map, uint32_t chunk_size,
+int fuse_fmap_add_stripe_set(struct fuse_fmap_builder *map, uint32_t chunk_size,
 			     uint64_t nbytes,
-			     const struct fuse_fmap_strip *strips,
+			     const struct fuse_dax_range *strips,
 			     uint32_t nstrips)
 {
-	struct fuse_fmap_stripe set = {
+	struct fuse_fmap_stripe_set set = {
 		.nstrips = nstrips,
 		.chunk_size = chunk_size,
 		.nbytes = nbytes,
@@ -301,17 +302,18 @@ int fuse_fmap_add_stripe_set(struct fuse_fmap *map, uint32_t chunk_size,
 	return err;
 }
 
-static size_t message_size(const struct fuse_fmap *map)
+static size_t message_size(const struct fuse_fmap_builder *map)
 {
 	size_t len = sizeof(struct fuse_fmap_header) +
 		     map->nstrips * sizeof(struct fuse_fmap_extent);
 
 	if (map->striped)
-		len += map->nsets * sizeof(struct fuse_fmap_stripe);
+		len += map->nsets * sizeof(struct fuse_fmap_stripe_set);
 	return len;
 }
 
-int fuse_fmap_message(const struct fuse_fmap *map, void **buf, size_t *len)
+int fuse_fmap_message(const struct fuse_fmap_builder *map,
+		      void **buf, size_t *len)
 {
 	const struct fuse_fmap_extent *strip = map->strips;
 	struct fuse_fmap_header header = {
@@ -337,7 +339,7 @@ int fuse_fmap_message(const struct fuse_fmap *map, void **buf, size_t *len)
 
 	to = mempcpy(to, &header, sizeof(header));
 	for (i = 0; i < map->nsets; i++) {
-		const struct fuse_fmap_stripe *set = &map->sets[i];
+		const struct fuse_fmap_stripe_set *set = &map->sets[i];
 
 		if (map->striped)
 			to = mempcpy(to, set, sizeof(*set));
@@ -359,7 +361,7 @@ static int compare_ranges(const void *a, const void *b)
 }
 
 /* Where on which device the file is, sorted by device and offset */
-static struct range *sorted_ranges(const struct fuse_fmap *map)
+static struct range *sorted_ranges(const struct fuse_fmap_builder *map)
 {
 	struct range *ranges = calloc(map->nstrips, sizeof(*ranges));
 	const struct fuse_fmap_extent *strip = map->strips;
@@ -395,7 +397,7 @@ find_device(const struct fuse_fmap_device *devs, size_t ndevs, uint32_t index)
 	return NULL;
 }
 
-static int check_ranges(const struct fuse_fmap *map,
+static int check_ranges(const struct fuse_fmap_builder *map,
 			const struct range *ranges,
 			const struct fuse_fmap_device *devs, size_t ndevs,
 			char *why, size_t whylen)
@@ -437,7 +439,7 @@ static int check_ranges(const struct fuse_fmap *map,
 	return 0;
 }
 
-int fuse_fmap_check(const struct fuse_fmap *map, uint32_t kinds,
+int fuse_fmap_check(const struct fuse_fmap_builder *map, uint32_t kinds,
 		    const struct fuse_fmap_device *devs, size_t ndevs,
 		    char *why, size_t whylen)
 {

@@ -154,7 +154,7 @@ bool fuse_fmap_reply_rest(fuse_req_t req)
 	return true;
 }
 
-int fuse_reply_fmap(fuse_req_t req, const struct fuse_fmap *map)
+int fuse_reply_fmap(fuse_req_t req, const struct fuse_fmap_builder *map)
 {
 	uint64_t pos = req->fmap.offset;
 	void *message = NULL;

@@ -33,7 +33,7 @@ static bool overlaps_earlier(const struct fuse_fmap_msg *msg, uint32_t n,
 
 	fuse_fmap_first(&cur, msg);
 	while (n-- && fuse_fmap_next(&cur, &other)) {
-		u64 other_used = fuse_fmap_used(&cur, &other);
+		u64 other_used = fuse_fmap_used_len(&cur, &other);
 
 		if (other_used && other.devindex == ext->devindex &&
 		    ext->offset < other.offset + other_used &&
@@ -51,7 +51,7 @@ static const char *check_overlaps(const struct fuse_fmap_msg *msg)
 
 	fuse_fmap_first(&cur, msg);
 	while (fuse_fmap_next(&cur, &ext)) {
-		u64 used = fuse_fmap_used(&cur, &ext);
+		u64 used = fuse_fmap_used_len(&cur, &ext);
 
 		if (used && overlaps_earlier(msg, n, &ext, used))
 			return "overlap";

@@ -40,13 +40,13 @@ static struct fuse_fmap_device known[NDEVICES];
 
 static char why[160];
 
-static int check(const struct fuse_fmap *map)
+static int check(const struct fuse_fmap_builder *map)
 {
 	return fuse_fmap_check(map, ALL, known, NDEVICES, why, sizeof(why));
 }
 
 /* The builder accepts the map, and so must the kernel */
-static struct kernel_map *decode(const struct fuse_fmap *map)
+static struct kernel_map *decode(const struct fuse_fmap_builder *map)
 {
 	struct kernel_map *decoded = NULL;
 	const char *refused;
@@ -83,7 +83,7 @@ static void expect_place(const struct kernel_map *map, uint64_t pos,
 
 static void extents_are_where_they_were_put(void)
 {
-	struct fuse_fmap *map = fuse_fmap_new(5 * M);
+	struct fuse_fmap_builder *map = fuse_fmap_new(5 * M);
 	struct kernel_map *decoded;
 
 	EXPECT(!fuse_fmap_add_extent(map, 1, 2 * M, 4 * M));
@@ -99,10 +99,10 @@ static void extents_are_where_they_were_put(void)
 
 static void a_stripe_set_goes_from_strip_to_strip(void)
 {
-	struct fuse_fmap_strip strips[] = {
+	struct fuse_dax_range strips[] = {
 		{ 0, 2 * M, 3 * M }, { 1, 4 * M, 3 * M }, { 2, 0, 2 * M },
 	};
-	struct fuse_fmap *map = fuse_fmap_new(FUSE_FMAP_SIZE_COVERED);
+	struct fuse_fmap_builder *map = fuse_fmap_new(FUSE_FMAP_SIZE_COVERED);
 	struct kernel_map *decoded;
 
 	EXPECT(!fuse_fmap_add_stripe_set(map, M, 7 * M + 123, strips, 3));
@@ -119,10 +119,10 @@ static void a_stripe_set_goes_from_strip_to_strip(void)
 
 static void extents_and_stripe_sets_mix(void)
 {
-	struct fuse_fmap_strip strips[] = {
+	struct fuse_dax_range strips[] = {
 		{ 0, 0, M + 4 * K }, { 1, 0, M },
 	};
-	struct fuse_fmap *map = fuse_fmap_new(FUSE_FMAP_SIZE_COVERED);
+	struct fuse_fmap_builder *map = fuse_fmap_new(FUSE_FMAP_SIZE_COVERED);
 	struct kernel_map *decoded;
 	void *message;
 	uint32_t kind;
@@ -150,8 +150,8 @@ static void extents_and_stripe_sets_mix(void)
 
 static void only_what_was_negotiated_is_accepted(void)
 {
-	struct fuse_fmap_strip strip = { 0, 0, M };
-	struct fuse_fmap *map = fuse_fmap_new(M);
+	struct fuse_dax_range strip = { 0, 0, M };
+	struct fuse_fmap_builder *map = fuse_fmap_new(M);
 
 	EXPECT(!fuse_fmap_add_extent(map, 1, 0, M));
 	EXPECT(!fuse_fmap_check(map, 1U << FUSE_FMAP_EXTENTS, NULL, 0, NULL, 0));
@@ -171,7 +171,7 @@ static void only_what_was_negotiated_is_accepted(void)
 static const struct {
 	uint32_t chunk;		/* 0: an extent */
 	uint64_t nbytes;
-	struct fuse_fmap_strip strips[2];
+	struct fuse_dax_range strips[2];
 	int err;
 	const char *words;
 } bad[] = {
@@ -214,7 +214,7 @@ static void what_is_wrong_is_said_in_words(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		struct fuse_fmap *map = fuse_fmap_new(M);
+		struct fuse_fmap_builder *map = fuse_fmap_new(M);
 		int added, err;
 		size_t len;
 		void *buf;
@@ -251,8 +251,8 @@ static void what_is_wrong_is_said_in_words(void)
 
 static void stripe_sets_have_strips_and_chunks(void)
 {
-	struct fuse_fmap_strip strip = { 0, 0, M };
-	struct fuse_fmap *map = fuse_fmap_new(M);
+	struct fuse_dax_range strip = { 0, 0, M };
+	struct fuse_fmap_builder *map = fuse_fmap_new(M);
 
 	EXPECT(fuse_fmap_add_stripe_set(map, M, M, &strip, 0) == -EINVAL);
 	EXPECT(check(map) == -EINVAL);
@@ -268,8 +268,8 @@ static void stripe_sets_have_strips_and_chunks(void)
 
 static void only_the_last_segment_may_end_inside_a_page(void)
 {
-	struct fuse_fmap_strip strip = { 0, 0, M };
-	struct fuse_fmap *map = fuse_fmap_new(M);
+	struct fuse_dax_range strip = { 0, 0, M };
+	struct fuse_fmap_builder *map = fuse_fmap_new(M);
 
 	EXPECT(!fuse_fmap_add_stripe_set(map, M, M - 1, &strip, 1));
 	EXPECT(fuse_fmap_add_extent(map, 1, 0, M) == -EINVAL);
@@ -280,7 +280,7 @@ static void only_the_last_segment_may_end_inside_a_page(void)
 
 static void the_segments_must_cover_the_file(void)
 {
-	struct fuse_fmap *map = fuse_fmap_new(M + 1);
+	struct fuse_fmap_builder *map = fuse_fmap_new(M + 1);
 
 	EXPECT(check(map) == -EINVAL);
 	EXPECT(!strcmp(why, "there are no segments"));
@@ -298,7 +298,7 @@ static void a_map_grows_up_to_what_the_kernel_takes(void)
 {
 	/* 32 MiB less the header, in extents of 24 bytes */
 	const uint32_t most = (32 * M - 32) / 24;
-	struct fuse_fmap *map = fuse_fmap_new(FUSE_FMAP_SIZE_COVERED);
+	struct fuse_fmap_builder *map = fuse_fmap_new(FUSE_FMAP_SIZE_COVERED);
 	void *message;
 	uint32_t i;
 	size_t len;
@@ -337,7 +337,7 @@ struct plan_seg {
 	uint32_t chunk;		/* 0: an extent */
 	uint32_t nstrips;
 	uint64_t nbytes;
-	struct fuse_fmap_strip strips[MAX_STRIPS];
+	struct fuse_dax_range strips[MAX_STRIPS];
 };
 
 struct plan {
@@ -482,9 +482,9 @@ static void model(const struct plan *plan, uint64_t pos, uint32_t *devindex,
 		  c / seg->nstrips * seg->chunk + pos % seg->chunk;
 }
 
-static struct fuse_fmap *build(const struct plan *plan)
+static struct fuse_fmap_builder *build(const struct plan *plan)
 {
-	struct fuse_fmap *map = fuse_fmap_new(plan->file_size);
+	struct fuse_fmap_builder *map = fuse_fmap_new(plan->file_size);
 	uint32_t s;
 
 	for (s = 0; s < plan->nsegs; s++) {
@@ -513,7 +513,7 @@ static void builder_and_kernel_agree_on_random_maps(void)
 
 	for (round = 0; round < rounds; round++) {
 		struct kernel_map *decoded = NULL;
-		struct fuse_fmap *map;
+		struct fuse_fmap_builder *map;
 		const char *refused;
 		void *message;
 		size_t len;

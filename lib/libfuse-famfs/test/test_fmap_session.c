@@ -57,9 +57,9 @@ static void server_init(void *userdata, struct fuse_conn_info *conn)
 }
 
 /* The map of an inode: no two inodes have the same */
-static struct fuse_fmap *make_map(fuse_ino_t ino, uint32_t n)
+static struct fuse_fmap_builder *make_map(fuse_ino_t ino, uint32_t n)
 {
-	struct fuse_fmap *map = fuse_fmap_new(file_size);
+	struct fuse_fmap_builder *map = fuse_fmap_new(file_size);
 	uint32_t i;
 
 	for (i = 0; i < n; i++)
@@ -72,7 +72,7 @@ static int defer, ndeferred;
 
 static void server_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct fuse_fmap *map;
+	struct fuse_fmap_builder *map;
 
 	calls++;
 	seen_size = size;
@@ -211,7 +211,7 @@ static void servers_without_handlers_have_no_maps(void)
 /* Fetch a map as the kernel does, and compare */
 static void fetch(uint64_t ino, uint32_t n, size_t first, size_t slice)
 {
-	struct fuse_fmap *map = make_map(ino, n);
+	struct fuse_fmap_builder *map = make_map(ino, n);
 	char *got = NULL, *message;
 	size_t len, have = 0;
 
@@ -354,7 +354,7 @@ static void what_is_kept_goes_when_the_map_is_asked_for_anew(void)
 static void two_answers_for_one_file_are_kept_once(void)
 {
 	struct fuse_get_fmap_in arg = { .size = ROOM };
-	struct fuse_fmap *map = make_map(5, 1000);
+	struct fuse_fmap_builder *map = make_map(5, 1000);
 	int i;
 
 	want = 1;
@@ -633,7 +633,7 @@ static int high_getattr(const char *path, struct stat *st,
 	return 0;
 }
 
-static int high_get_fmap(const char *path, struct fuse_fmap *map)
+static int high_get_fmap(const char *path, struct fuse_fmap_builder *map)
 {
 	calls++;
 	if (!strcmp(path, "/plain"))
