@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps of FUSE: what works.
+ * FUSE DAX file maps: basic operation.
  *
- * Files whose bytes lie on DAX devices as a map from the server says are read,
- * written and mapped. Where bytes go is compared with a model that is computed
- * here from the map message itself, page by page, and with the devices as a
- * second mount shows them: one file over each whole device.
+ * Reads, writes and maps files whose bytes are on DAX devices. The layout tests
+ * compute the place of each byte from the map message. They compare it with the
+ * contents of the devices, which a second mount shows as one file per device.
  *
  * Needs root, /dev/fuse and up to four DAX devices bound to the fsdev driver
  * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB each; overwrites them.
@@ -93,7 +92,7 @@ TEST_F(init, maps_are_not_offered_in_a_user_namespace)
 	EXPECT_EQ(0, self->s->offered_kinds);
 }
 
-TEST_F(init, without_the_flag_no_map_is_asked_for)
+TEST_F(init, no_map_is_requested_without_the_flag)
 {
 	struct rs_node *n = rs_add_file(self->s, FUSE_ROOT_ID, "f");
 	struct rs_map m;
@@ -135,7 +134,7 @@ TEST_F(init, a_server_that_answers_ENOSYS_is_asked_once)
 	EXPECT_EQ(1, self->s->count[FUSE_GET_FMAP]);
 }
 
-/* Mounts to which maps are offered */
+/* Which mounts are offered maps */
 
 FIXTURE(mounter) {
 	struct raw_server *s;
@@ -151,11 +150,11 @@ FIXTURE_VARIANT_ADD(mounter, with_only_the_capability) {
 	.uid = 1000, .offered = true,
 };
 
-FIXTURE_VARIANT_ADD(mounter, with_the_capability_but_for_a_user) {
+FIXTURE_VARIANT_ADD(mounter, with_the_capability_for_a_user) {
 	.uid = 1000, .user_id = 1000,
 };
 
-FIXTURE_VARIANT_ADD(mounter, who_is_root_but_for_nobody) {
+FIXTURE_VARIANT_ADD(mounter, as_root_for_user_nobody) {
 	.user_id = NOBODY,
 };
 
@@ -188,7 +187,7 @@ static bool become(uid_t uid)
 	       !syscall(SYS_capset, &head, cap);
 }
 
-TEST_F(mounter, is_offered_maps_or_not)
+TEST_F(mounter, is_offered_maps_if_privileged)
 {
 	pid_t pid = fork();
 	int ret;
@@ -212,7 +211,7 @@ TEST_F(mounter, is_offered_maps_or_not)
 	EXPECT_EQ(variant->offered, !!self->s->offered_kinds);
 }
 
-/* One mapped file of one extent, and an ordinary one beside it */
+/* One mapped file with one extent, and one ordinary file */
 
 #define ONE_SIZE	(4 * MB - 1000)
 #define ONE_LEN		(4 * MB)
@@ -356,11 +355,11 @@ TEST_F(one, nothing_changes_the_size)
 	EXPECT_EQ(-1, pwrite(self->fd, b, 1, ONE_LEN + MB));
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	EXPECT_TRUE(got(self->fd, 7, ONE_SIZE - 100, 100));
-	/* What begins inside the file is cut at its end */
+	/* A write that starts inside the file is cut at EOF */
 	EXPECT_EQ(50, pwrite(self->fd, b, sizeof(b), ONE_SIZE - 50));
 	EXPECT_EQ(0, fstat(self->fd, &st));
 	EXPECT_EQ(ONE_SIZE, st.st_size);
-	/* No request of these may have left */
+	/* The server must not see any of these requests */
 	EXPECT_EQ(0, self->s->count[FUSE_SETATTR]);
 	EXPECT_EQ(0, self->s->count[FUSE_FALLOCATE]);
 	EXPECT_EQ(0, self->s->count[FUSE_WRITE]);
@@ -390,7 +389,7 @@ TEST_F(one, append_is_refused)
 	close(fd);
 }
 
-TEST_F(one, many_opens_ask_for_the_map_once)
+TEST_F(one, many_opens_fetch_the_map_once)
 {
 	for (int i = 0; i < 20; i++)
 		EXPECT_EQ(0, try_open(self->s, "f", i & 1 ? O_RDONLY : O_RDWR));
@@ -509,7 +508,7 @@ TEST_F(one, fsync_and_msync_work)
 	munmap(p, MB);
 }
 
-TEST_F(one, data_path_goes_on_when_the_server_is_killed)
+TEST_F(one, data_path_works_after_the_server_is_killed)
 {
 	char *p;
 
@@ -519,7 +518,7 @@ TEST_F(one, data_path_goes_on_when_the_server_is_killed)
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_TRUE(is_pattern(p, 15, 0, PG));
 	rs_kill(self->s);
-	/* old pages, new faults, read and write */
+	/* present pages, new faults, reads and writes */
 	EXPECT_TRUE(is_pattern(p, 15, 0, 4 * PG));
 	p[3 * PG] = 1;
 	EXPECT_TRUE(got(self->fd, 15, 0, 3 * PG));
@@ -588,13 +587,13 @@ TEST_F(one, a_dropped_index_keeps_its_maps_and_can_be_used_again)
 	struct rs_node *g;
 
 	if (ndax < 2)
-		SKIP(return, "two DAX devices needed");
+		SKIP(return, "needs two DAX devices");
 	ASSERT_TRUE(put(self->fd, 18, 0, PG));
 	EXPECT_EQ(0, rs_daxdev_close(self->s->fd, 0));
 	EXPECT_EQ(-ENOENT, rs_daxdev_close(self->s->fd, 0));
 	EXPECT_TRUE(got(self->fd, 18, 0, PG));
 	EXPECT_TRUE(put(self->fd, 19, 0, PG));
-	/* another device in its place */
+	/* another device under the same index */
 	snprintf(self->s->dev[0].name, sizeof(self->s->dev[0].name), "%s",
 		 dax[1]);
 	self->s->dev[0].how = RS_PUSH_WHEN_ASKED;
@@ -610,7 +609,7 @@ TEST_F(one, a_dropped_index_keeps_its_maps_and_can_be_used_again)
 	close(fd);
 }
 
-/* Sizes, first opens and other things that need a server of their own */
+/* Tests that configure the server before it starts */
 
 FIXTURE(own) {
 	struct raw_server *s;
@@ -637,7 +636,7 @@ TEST_F(own, the_size_is_that_of_the_map)
 	struct stat st;
 	int fd;
 
-	/* GETATTR says something else, each time */
+	/* each GETATTR reply has another size */
 	n->size = 77;
 	self->s->valid = 0;
 	ASSERT_EQ(0, start_server(self->s));
@@ -709,7 +708,7 @@ TEST_F(own, O_TRUNC_on_a_first_open_is_refused)
 	EXPECT_EQ(MB, st.st_size);
 	EXPECT_EQ(EOPNOTSUPP, try_open(self->s, "f", O_RDWR | O_TRUNC));
 	close(fd);
-	/* an ordinary file is truncated as ever */
+	/* an ordinary file is truncated as usual */
 	fd = open_in(self->s, "plain", O_RDWR);
 	ASSERT_LE(0, fd);
 	EXPECT_TRUE(put(fd, 1, 0, 100));
@@ -752,7 +751,7 @@ TEST_F(own, a_device_is_pulled_by_its_name)
 	EXPECT_EQ(1, self->s->count[FUSE_GET_DAXDEV]);
 }
 
-TEST_F(own, a_device_is_pulled_by_its_name_with_dev_in_front)
+TEST_F(own, a_device_is_pulled_by_its_path)
 {
 	struct rs_dev *d = &self->s->dev[0];
 
@@ -773,7 +772,7 @@ TEST_F(own, a_device_name_is_not_looked_up_as_a_path)
 	EXPECT_EQ(0, try_open(self->s, "f", O_RDWR));
 }
 
-TEST_F(own, a_device_is_pushed_while_its_index_is_asked_for)
+TEST_F(own, a_device_is_pushed_while_its_index_is_requested)
 {
 	self->s->dev[0].how = RS_PUSH_WHEN_ASKED;
 	self->s->dev[0].index = 3000000000U;
@@ -815,7 +814,7 @@ TEST_F(own, a_map_without_a_size_may_end_in_zeros)
 	char zeros[100] = {};
 	struct rs_map m;
 
-	/* what servers do that reply with a whole buffer */
+	/* some servers reply with a whole buffer */
 	rs_map_init(&m, FUSE_FMAP_EXTENTS, MB);
 	rs_map_extent(&m, 0, 0, MB);
 	rs_map_append(&m, zeros, sizeof(zeros));
@@ -825,7 +824,7 @@ TEST_F(own, a_map_without_a_size_may_end_in_zeros)
 	EXPECT_EQ(0, try_open(self->s, "f", O_RDWR));
 }
 
-TEST_F(own, an_evicted_file_asks_for_its_map_again)
+TEST_F(own, an_evicted_file_fetches_its_map_again)
 {
 	struct rs_node *n = add_mapped(self->s, "f", 0, 0, MB);
 	struct rs_node *plain = rs_add_file(self->s, FUSE_ROOT_ID, "plain");
@@ -848,7 +847,7 @@ TEST_F(own, an_evicted_file_asks_for_its_map_again)
 
 /* Where the bytes go */
 
-/* A stripe set over the first @n devices with strips just long enough */
+/* A stripe set over the first @n devices; no strip is longer than needed */
 static void add_set(struct rs_map *m, uint32_t n, uint32_t chunk,
 		    uint64_t nbytes, uint64_t off)
 {
@@ -860,7 +859,7 @@ static void add_set(struct rs_map *m, uint32_t n, uint32_t chunk,
 
 		if (i == full % n)
 			len += (tail + PG - 1) & ~(PG - 1);
-		/* a strip without a byte still needs a length */
+		/* even an unused strip needs a length */
 		rs_map_strip(m, i, off + i * 2 * MB, len ? len : PG);
 	}
 }
@@ -998,8 +997,8 @@ FIXTURE_TEARDOWN(layout)
 #define PIECE		64	/* bytes on each side of a seam */
 
 /*
- * Places worth a look: both sides of the seams, where the bytes jump to another
- * place, spread over the file; its beginning and its end.
+ * The pieces to check: the start and the end of the file, and both sides of
+ * seams all over it. At a seam the next byte is elsewhere on the devices.
  */
 static int find_pieces(const unsigned char *map, uint64_t size, uint64_t *at)
 {
@@ -1052,7 +1051,7 @@ TEST_F(layout, puts_each_byte_where_the_map_says)
 			EXPECT_TRUE(put(fd, 1, at[i], 2 * PIECE));
 	}
 
-	/* read back the other way round */
+	/* read everything by read and by mapping */
 	EXPECT_TRUE(got(fd, 1, big, big_len));
 	EXPECT_TRUE(is_pattern(p + big, 1, big, big_len));
 	for (int i = 0; i < pieces; i++) {
@@ -1110,7 +1109,7 @@ FIXTURE_VARIANT(faults) {
 	uint32_t chunk;
 	int flags;
 	bool write;
-	long expect;		/* for touching 4 MiB, page by page */
+	long expect;		/* faults when 4 MiB are touched page by page */
 };
 
 FIXTURE_VARIANT_ADD(faults, of_2M_read_in_an_aligned_extent) {
@@ -1153,7 +1152,7 @@ FIXTURE_VARIANT_ADD(faults, of_4K_with_64K_chunks) {
 	.flags = MAP_SHARED, .expect = 1024,
 };
 
-FIXTURE_VARIANT_ADD(faults, of_4K_at_an_unaligned_place_of_the_file) {
+FIXTURE_VARIANT_ADD(faults, of_4K_at_an_unaligned_file_offset) {
 	.dev_off = 2 * MB, .map_off = 4 * KB, .nstrips = 1, .chunk = 2 * MB,
 	.flags = MAP_SHARED, .expect = 1024,
 };
@@ -1195,7 +1194,7 @@ TEST_F(faults, are_taken)
 	ASSERT_NE(MAP_FAILED, p);
 	if (variant->write && variant->flags == MAP_PRIVATE)
 		madvise(p, 4 * MB, MADV_NOHUGEPAGE);
-	/* else a kernel may map those beside it with a page */
+	/* otherwise the kernel may map the pages around a fault */
 	madvise(p, 4 * MB, MADV_RANDOM);
 	for (int i = 0; i < RS_NOPCODES; i++)
 		requests += self->s->count[i];
@@ -1209,12 +1208,12 @@ TEST_F(faults, are_taken)
 	}
 	taken = minor_faults() - before;
 	EXPECT_LE(variant->expect, taken);
-	/* a few of the process's own */
+	/* the process itself takes a few faults */
 	EXPECT_GE(variant->expect + 8, taken);
 	for (int i = 0; i < RS_NOPCODES; i++)
 		requests -= self->s->count[i];
 	EXPECT_EQ(0, requests) {
-		TH_LOG("the server was asked in a fault (%d)", sum);
+		TH_LOG("a fault sent a request to the server (%d)", sum);
 	}
 	munmap(p, 4 * MB);
 	close(fd);
