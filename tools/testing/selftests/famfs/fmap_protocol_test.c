@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps of FUSE: the protocol, message by message.
+ * FUSE DAX file maps: the protocol, message by message.
  *
- * What the kernel asks, what it makes of each answer, whichever way the two
- * talk: read() and write() of /dev/fuse, splice, or io_uring. Answers come in
- * pieces, come late, come twice, lie about their size, or are errors; each
- * limit is tried from both sides. What is wrong inside a map is in
- * fmap_bad_input_test.
+ * Checks the requests of the kernel and its reaction to each reply. The
+ * transport is read() and write() on /dev/fuse, splice, or io_uring. Replies
+ * come in slices, late or twice, have a wrong size, or are errors. Each limit
+ * is tested from both sides. fmap_bad_input_test has the tests of invalid maps.
  *
  * Needs root, /dev/fuse, fusectl and two DAX devices bound to the fsdev driver
- * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB each; overwrites them. What goes
- * over io_uring needs CONFIG_FUSE_IO_URING.
+ * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB each; overwrites them. The
+ * tests over io_uring need CONFIG_FUSE_IO_URING.
  */
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -22,11 +21,11 @@
 #define STRIPED		FUSE_FMAP_STRIPED
 #define BOTH		(KIND_BIT(EXTENTS) | KIND_BIT(STRIPED))
 
-#define FIRST_ROOM	8192U	/* in the first request for a map */
+#define FIRST_SIZE	8192U	/* of the first request for a map */
 #define INIT_IN_SIZE	64	/* since 7.36 */
-#define MAX_ERRNO	511	/* that a reply can have */
+#define MAX_ERRNO	511	/* largest valid errno in a reply */
 
-/* Ways for requests and replies to go */
+/* The transport of requests and replies */
 enum way { BY_READ_AND_WRITE, BY_SPLICE, BY_IO_URING };
 
 static const char *need(int ndax_needed, enum way way)
@@ -42,8 +41,8 @@ static int start_by(struct raw_server *s, enum way way)
 	return way == BY_IO_URING ? start_ring(s) : start_server(s);
 }
 
-/* Whether requests of a kind have gone the way they should */
-static bool went(const struct raw_server *s, enum way way, uint32_t opcode)
+/* Whether all requests with this opcode used this transport */
+static bool sent_by(const struct raw_server *s, enum way way, uint32_t opcode)
 {
 	return s->ring_count[opcode] ==
 	       (way == BY_IO_URING ? s->count[opcode] : 0);
@@ -51,25 +50,25 @@ static bool went(const struct raw_server *s, enum way way, uint32_t opcode)
 
 #define SEEN	16
 
-/* Shared with the server's process */
+/* Shared with the server process */
 struct wire {
-	/* Requests for maps and devices, in their order */
+	/* Requests for maps and devices, in order of arrival */
 	struct {
 		struct fuse_in_header ih;
 		unsigned char arg[16];
 	} seen[SEEN];
 	uint32_t nseen;
-	/* Called instead of the usual answer, as a hook is */
+	/* A hook that may replace the usual reply */
 	rs_hook answer;
-	/* For the functions below that do so */
-	uint32_t opcode;	/* what is not answered as usual */
-	uint64_t offset;	/* of GET_FMAP: from here on */
+	/* Parameters and results of these hooks */
+	uint32_t opcode;	/* requests that the hook handles */
+	uint64_t offset;	/* of GET_FMAP: the lowest one */
 	int error;
 	size_t len;
-	uint32_t held;		/* requests that wait */
-	uint64_t held_unique;	/* the last one of them */
-	uint32_t release;	/* how many of them may go on */
-	uint64_t interrupted;	/* what the last INTERRUPT was for */
+	uint32_t held;		/* number of held requests */
+	uint64_t held_unique;	/* of the last held request */
+	uint32_t release;	/* how many to continue */
+	uint64_t interrupted;	/* request of the last INTERRUPT */
 	uint32_t ninterrupts;
 	int interrupt_reply;	/* errno, 0: none */
 	int result[SEEN];	/* of writes to the kernel */
@@ -121,8 +120,8 @@ static int tap(struct raw_server *s, const struct fuse_in_header *ih,
 	return 0;
 }
 
-/* Whether this is the kind of request that a test is about */
-static bool is_it(const struct fuse_in_header *ih, const void *arg)
+/* Whether the hook handles this request */
+static bool is_target(const struct fuse_in_header *ih, const void *arg)
 {
 	const struct fuse_get_fmap_in *in = arg;
 
@@ -136,7 +135,7 @@ static bool is_it(const struct fuse_in_header *ih, const void *arg)
 #define SMALL_LEN	(sizeof(struct fuse_fmap_header) +		\
 			 SMALL_EXTENTS * sizeof(struct fuse_fmap_extent))
 
-/* Pages of the first device, so far apart that each extent stays one */
+/* Gaps between the pages keep the extents from being merged */
 static struct rs_node *add_small(struct raw_server *s, const char *name,
 				 uint64_t off)
 {
@@ -150,7 +149,7 @@ static struct rs_node *add_small(struct raw_server *s, const char *name,
 	return n;
 }
 
-/* A small file opens, and has its bytes where they belong */
+/* Whether a small file can be opened, read and written */
 static bool works(struct raw_server *s, const char *name)
 {
 	int fd = open_in(s, name, O_RDWR);
@@ -170,44 +169,44 @@ FIXTURE(init) {
 };
 
 FIXTURE_VARIANT(init) {
-	uint64_t on;		/* flags of the reply */
-	uint64_t off;		/* flags that the reply has not */
+	uint64_t on;		/* flags added to the reply */
+	uint64_t off;		/* flags removed from the reply */
 	uint32_t minor;		/* 0: the kernel's */
 	int newer;		/* added to the minor version */
-	size_t len;		/* 0: all of it */
+	size_t len;		/* 0: the whole reply */
 	uint32_t kinds;
 	uid_t user_id;
-	uint32_t takes;		/* kinds of map that work after it */
+	uint32_t usable;	/* kinds of map that work afterwards */
 };
 
-FIXTURE_VARIANT_ADD(init, with_all_there_is) {
-	.on = FUSE_DAX_FMAP, .kinds = BOTH, .takes = BOTH,
+FIXTURE_VARIANT_ADD(init, with_everything) {
+	.on = FUSE_DAX_FMAP, .kinds = BOTH, .usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, with_no_kinds) {
-	.on = FUSE_DAX_FMAP, .takes = BOTH,
+	.on = FUSE_DAX_FMAP, .usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, with_extents_only) {
 	.on = FUSE_DAX_FMAP, .kinds = KIND_BIT(EXTENTS),
-	.takes = KIND_BIT(EXTENTS),
+	.usable = KIND_BIT(EXTENTS),
 };
 
 FIXTURE_VARIANT_ADD(init, with_stripes_only) {
 	.on = FUSE_DAX_FMAP, .kinds = KIND_BIT(STRIPED),
-	.takes = KIND_BIT(STRIPED),
+	.usable = KIND_BIT(STRIPED),
 };
 
-FIXTURE_VARIANT_ADD(init, with_kinds_that_nobody_knows_besides) {
+FIXTURE_VARIANT_ADD(init, with_known_and_unknown_kinds) {
 	.on = FUSE_DAX_FMAP, .kinds = ~KIND_BIT(STRIPED),
-	.takes = KIND_BIT(EXTENTS),
+	.usable = KIND_BIT(EXTENTS),
 };
 
-FIXTURE_VARIANT_ADD(init, with_nothing_but_kinds_that_nobody_knows) {
+FIXTURE_VARIANT_ADD(init, with_unknown_kinds_only) {
 	.on = FUSE_DAX_FMAP, .kinds = ~BOTH,
 };
 
-FIXTURE_VARIANT_ADD(init, with_kinds_and_without_the_flag) {
+FIXTURE_VARIANT_ADD(init, with_kinds_but_not_the_flag) {
 	.off = FUSE_DAX_FMAP, .kinds = BOTH,
 };
 
@@ -215,24 +214,24 @@ FIXTURE_VARIANT_ADD(init, without_FUSE_INIT_EXT) {
 	.on = FUSE_DAX_FMAP, .off = FUSE_INIT_EXT, .kinds = BOTH,
 };
 
-FIXTURE_VARIANT_ADD(init, with_the_flag_where_it_was_not_offered) {
+FIXTURE_VARIANT_ADD(init, with_a_flag_that_was_not_offered) {
 	.on = FUSE_DAX_FMAP | FUSE_INIT_EXT, .kinds = BOTH, .user_id = 1000,
 };
 
 FIXTURE_VARIANT_ADD(init, that_ends_before_the_kinds) {
 	.on = FUSE_DAX_FMAP, .kinds = KIND_BIT(EXTENTS),
-	.len = FUSE_INIT_OUT_FMAP_KINDS, .takes = BOTH,
+	.len = FUSE_INIT_OUT_FMAP_KINDS, .usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, that_ends_after_the_kinds) {
 	.on = FUSE_DAX_FMAP, .kinds = KIND_BIT(EXTENTS),
 	.len = FUSE_INIT_OUT_FMAP_KINDS + sizeof(uint32_t),
-	.takes = KIND_BIT(EXTENTS),
+	.usable = KIND_BIT(EXTENTS),
 };
 
 FIXTURE_VARIANT_ADD(init, that_ends_after_the_flags_of_7_36) {
 	.on = FUSE_DAX_FMAP, .len = offsetof(struct fuse_init_out, flags2) + 4,
-	.takes = BOTH,
+	.usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, that_ends_before_the_flags_of_7_36) {
@@ -243,21 +242,21 @@ FIXTURE_VARIANT_ADD(init, as_long_as_in_7_22) {
 	.on = FUSE_DAX_FMAP, .minor = 22, .len = FUSE_COMPAT_22_INIT_OUT_SIZE,
 };
 
-/* Whatever the minor version is, if only there are flags in it */
+/* Any minor version whose reply has the flags */
 FIXTURE_VARIANT_ADD(init, of_7_12) {
-	.on = FUSE_DAX_FMAP, .minor = 12, .takes = BOTH,
+	.on = FUSE_DAX_FMAP, .minor = 12, .usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, of_7_35) {
-	.on = FUSE_DAX_FMAP, .minor = 35, .takes = BOTH,
+	.on = FUSE_DAX_FMAP, .minor = 35, .usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, of_7_45) {
-	.on = FUSE_DAX_FMAP, .minor = 45, .kinds = BOTH, .takes = BOTH,
+	.on = FUSE_DAX_FMAP, .minor = 45, .kinds = BOTH, .usable = BOTH,
 };
 
 FIXTURE_VARIANT_ADD(init, of_a_later_version) {
-	.on = FUSE_DAX_FMAP, .newer = 1, .kinds = BOTH, .takes = BOTH,
+	.on = FUSE_DAX_FMAP, .newer = 1, .kinds = BOTH, .usable = BOTH,
 };
 
 static struct {
@@ -310,7 +309,7 @@ FIXTURE_TEARDOWN(init)
 	rs_free(self->s);
 }
 
-/* errno of an open, if the file must have a map to be opened */
+/* 0 or errno of an open, -1 if it opened without requesting a map */
 static int mapped_open(struct raw_server *s, const char *name)
 {
 	uint32_t asked = s->count[FUSE_GET_FMAP];
@@ -319,7 +318,7 @@ static int mapped_open(struct raw_server *s, const char *name)
 	return !err && s->count[FUSE_GET_FMAP] == asked ? -1 : err;
 }
 
-TEST_F(init, says_which_maps_there_will_be)
+TEST_F(init, decides_which_maps_work)
 {
 	struct raw_server *s = self->s;
 	struct rs_node *n;
@@ -336,7 +335,7 @@ TEST_F(init, says_which_maps_there_will_be)
 	rs_add_dev(s, dax[1], 1, RS_PULL);
 	ASSERT_EQ(0, rs_start(s, NULL));
 
-	/* the kernel's part does not depend on the server's */
+	/* the kernel offers the same whatever the server replies */
 	EXPECT_EQ(INIT_IN_SIZE, wire->init_len);
 	EXPECT_EQ(variant->user_id == 0, !!(s->offered & FUSE_DAX_FMAP));
 	EXPECT_EQ(variant->user_id ? 0 : BOTH, s->offered_kinds);
@@ -345,25 +344,25 @@ TEST_F(init, says_which_maps_there_will_be)
 
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	ret = rs_daxdev_open(s->fd, fd, 0, 0);
-	EXPECT_EQ(variant->takes ? -EINVAL : -EPERM, ret);
+	EXPECT_EQ(variant->usable ? -EINVAL : -EPERM, ret);
 	ret = rs_daxdev_close(s->fd, 0);
-	EXPECT_EQ(variant->takes ? -ENOENT : -EPERM, ret);
+	EXPECT_EQ(variant->usable ? -ENOENT : -EPERM, ret);
 	close(fd);
 
-	if (!variant->takes) {
+	if (!variant->usable) {
 		EXPECT_EQ(-1, mapped_open(s, "extents"));
 		EXPECT_EQ(-1, mapped_open(s, "stripes"));
 		EXPECT_EQ(0, s->count[FUSE_GET_DAXDEV]);
 		return;
 	}
 	rs_add_dev(s, dax[0], 0, RS_PULL);
-	EXPECT_EQ(variant->takes & KIND_BIT(EXTENTS) ? 0 : EIO,
+	EXPECT_EQ(variant->usable & KIND_BIT(EXTENTS) ? 0 : EIO,
 		  mapped_open(s, "extents"));
-	EXPECT_EQ(variant->takes & KIND_BIT(STRIPED) ? 0 : EIO,
+	EXPECT_EQ(variant->usable & KIND_BIT(STRIPED) ? 0 : EIO,
 		  mapped_open(s, "stripes"));
 }
 
-/* Requests and replies, by each of the ways that they can go */
+/* Requests and replies over each transport */
 
 FIXTURE(message) {
 	struct raw_server *s;
@@ -409,7 +408,7 @@ FIXTURE_TEARDOWN(message)
 
 #define START()	ASSERT_EQ(0, start_by(self->s, variant->way))
 
-TEST_F(message, that_asks_for_a_map_has_each_field)
+TEST_F(message, requesting_a_map_has_correct_fields)
 {
 	const struct fuse_get_fmap_in *in = (void *)wire->seen[0].arg;
 	const struct fuse_in_header *ih = &wire->seen[0].ih;
@@ -422,13 +421,13 @@ TEST_F(message, that_asks_for_a_map_has_each_field)
 	EXPECT_EQ(rs_ino(self->s, self->f), ih->nodeid);
 	EXPECT_EQ(0, ih->unique & 1);
 	EXPECT_EQ(getpid(), ih->pid);
-	EXPECT_EQ(FIRST_ROOM, in->size);
+	EXPECT_EQ(FIRST_SIZE, in->size);
 	EXPECT_EQ(0, in->flags);
 	EXPECT_EQ(0, in->offset);
-	EXPECT_TRUE(went(self->s, variant->way, FUSE_GET_FMAP));
+	EXPECT_TRUE(sent_by(self->s, variant->way, FUSE_GET_FMAP));
 }
 
-TEST_F(message, that_asks_for_the_rest_of_a_map_has_each_field)
+TEST_F(message, requesting_the_rest_of_a_map_has_correct_fields)
 {
 	uint32_t got_by_then = 0;
 
@@ -444,8 +443,8 @@ TEST_F(message, that_asks_for_the_rest_of_a_map_has_each_field)
 		EXPECT_EQ(sizeof(struct fuse_in_header) + 16,
 			  wire->seen[i].ih.len);
 		EXPECT_EQ(rs_ino(self->s, self->f), wire->seen[i].ih.nodeid);
-		/* a byte more than is missing, to see a map that grows */
-		EXPECT_EQ(i ? SMALL_LEN - got_by_then + 1 : FIRST_ROOM,
+		/* one byte more than the rest, to detect a map that grew */
+		EXPECT_EQ(i ? SMALL_LEN - got_by_then + 1 : FIRST_SIZE,
 			  in->size);
 		EXPECT_EQ(0, in->flags);
 		EXPECT_EQ(got_by_then, in->offset);
@@ -453,17 +452,17 @@ TEST_F(message, that_asks_for_the_rest_of_a_map_has_each_field)
 	}
 }
 
-TEST_F(message, that_asks_for_the_rest_of_a_header_has_each_field)
+TEST_F(message, requesting_the_rest_of_a_header_has_correct_fields)
 {
 	self->s->first = 31;
 	START();
 	EXPECT_TRUE(works(self->s, "f"));
 	ASSERT_EQ(2, wire->nseen);
 	EXPECT_EQ(31, self->s->fmap_last_offset);
-	EXPECT_EQ(FIRST_ROOM - 31, self->s->fmap_last_size);
+	EXPECT_EQ(FIRST_SIZE - 31, self->s->fmap_last_size);
 }
 
-TEST_F(message, that_asks_for_a_device_has_each_field)
+TEST_F(message, requesting_a_device_has_correct_fields)
 {
 	const struct fuse_get_daxdev_in *in = (void *)wire->seen[1].arg;
 	const struct fuse_in_header *ih = &wire->seen[1].ih;
@@ -478,10 +477,10 @@ TEST_F(message, that_asks_for_a_device_has_each_field)
 	EXPECT_EQ(getpid(), ih->pid);
 	EXPECT_EQ(0, in->index);
 	EXPECT_EQ(0, in->reserved);
-	EXPECT_TRUE(went(self->s, variant->way, FUSE_GET_DAXDEV));
+	EXPECT_TRUE(sent_by(self->s, variant->way, FUSE_GET_DAXDEV));
 }
 
-TEST_F(message, with_a_map_comes_in_slices_of_any_size)
+TEST_F(message, with_a_map_may_have_slices_of_any_size)
 {
 	static const uint32_t sizes[] = {
 		1, 2, 3, 7, 31, 32, 33, 55, 56, 57, 63, 64, 65,
@@ -501,14 +500,14 @@ TEST_F(message, with_a_map_comes_in_slices_of_any_size)
 			  self->s->count[FUSE_GET_FMAP] - asked);
 		ASSERT_TRUE(forgotten(self->s, "f"));
 	}
-	EXPECT_TRUE(went(self->s, variant->way, FUSE_GET_FMAP));
+	EXPECT_TRUE(sent_by(self->s, variant->way, FUSE_GET_FMAP));
 }
 
-TEST_F(message, without_a_size_has_one_slice)
+TEST_F(message, without_a_map_size_has_one_slice)
 {
 	struct fuse_fmap_header *h = (void *)self->f->map;
 	struct rs_node *large = rs_add_file(self->s, FUSE_ROOT_ID, "large");
-	int fit = (FIRST_ROOM - sizeof(*h)) / sizeof(struct fuse_fmap_extent);
+	int fit = (FIRST_SIZE - sizeof(*h)) / sizeof(struct fuse_fmap_extent);
 	struct rs_map m;
 
 	h->fmap_size = 0;
@@ -521,10 +520,10 @@ TEST_F(message, without_a_size_has_one_slice)
 	START();
 	EXPECT_TRUE(works(self->s, "f"));
 	EXPECT_EQ(1, self->s->count[FUSE_GET_FMAP]);
-	/* cut off by what the request has room for, and nobody asks again */
+	/* cut at the size of the request; the kernel fetches no more */
 	EXPECT_EQ(EIO, try_open(self->s, "large", O_RDWR));
 	EXPECT_EQ(2, self->s->count[FUSE_GET_FMAP]);
-	/* nor if it is the first reply that the server makes short */
+	/* the same after a short first reply */
 	EXPECT_TRUE(forgotten(self->s, "f"));
 	self->s->first = 40;
 	EXPECT_EQ(EIO, try_open(self->s, "f", O_RDWR));
@@ -534,7 +533,7 @@ TEST_F(message, without_a_size_has_one_slice)
 	EXPECT_TRUE(works(self->s, "large"));
 }
 
-/* The server's map changes between two slices: its length, and its header */
+/* Change the length of the map and its header between two slices */
 static int change_size(struct raw_server *s, const struct fuse_in_header *ih,
 		       const void *arg)
 {
@@ -558,7 +557,7 @@ TEST_F(message, with_a_map_that_changes_its_size_is_refused)
 	struct rs_node *g;
 	struct rs_map m;
 
-	/* there is an extent more to come out with */
+	/* one more extent than the header counts, for the longer sizes */
 	g = rs_add_file(s, FUSE_ROOT_ID, "g");
 	rs_map_init(&m, EXTENTS, SMALL_EXTENTS * PG);
 	for (int i = 0; i < SMALL_EXTENTS + 1; i++)
@@ -577,7 +576,7 @@ TEST_F(message, with_a_map_that_changes_its_size_is_refused)
 			wire->offset = from[i];
 			s->first = from[i];
 			EXPECT_EQ(EIO, try_open(s, "g", O_RDWR)) {
-				TH_LOG("%zu bytes from %zu on", wire->len,
+				TH_LOG("%zu bytes from offset %zu", wire->len,
 				       (size_t)wire->offset);
 			}
 		}
@@ -587,10 +586,10 @@ TEST_F(message, with_a_map_that_changes_its_size_is_refused)
 	EXPECT_TRUE(works(s, "g"));
 }
 
-/* Every errno by read and write, 5 and some others by the other ways */
+/* Test every errno by read and write, every fourth by the other transports */
 #define STEP	(variant->way == BY_READ_AND_WRITE ? 1 : 4)
 
-TEST_F_TIMEOUT(message, with_an_error_brings_it_to_the_opener, 120)
+TEST_F_TIMEOUT(message, with_an_error_returns_it_to_the_opener, 120)
 {
 	START();
 	for (int err = 1; err <= MAX_ERRNO; err += STEP) {
@@ -607,7 +606,7 @@ static int answer_error(struct raw_server *s, const struct fuse_in_header *ih,
 			const void *arg)
 {
 	(void)s;
-	return is_it(ih, arg) ? -wire->error : 0;
+	return is_target(ih, arg) ? -wire->error : 0;
 }
 
 TEST_F(message, with_an_error_after_the_first_slice_fails_the_open)
@@ -619,11 +618,11 @@ TEST_F(message, with_an_error_after_the_first_slice_fails_the_open)
 	START();
 	for (int err = 1; err <= MAX_ERRNO; err += err < 70 ? 1 : 40) {
 		wire->error = err;
-		/* There is a map, so what says that there is none is a lie */
+		/* "No map" contradicts the first slice */
 		EXPECT_EQ(err == ENODATA || err == ENOSYS ? EIO : err,
 			  try_open(self->s, "f", O_RDWR));
 	}
-	/* inside the header as well */
+	/* the same when the first slice ends inside the header */
 	self->s->first = wire->offset = 20;
 	wire->error = ENODATA;
 	EXPECT_EQ(EIO, try_open(self->s, "f", O_RDWR));
@@ -635,7 +634,7 @@ TEST_F(message, with_an_error_after_the_first_slice_fails_the_open)
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
-TEST_F(message, with_ENODATA_is_about_one_file_and_ENOSYS_about_all)
+TEST_F(message, with_ENODATA_affects_one_file_and_ENOSYS_all)
 {
 	struct raw_server *s = self->s;
 	struct rs_node *g = add_small(s, "g", MB);
@@ -652,25 +651,25 @@ TEST_F(message, with_ENODATA_is_about_one_file_and_ENOSYS_about_all)
 	g->map_err = ENOSYS;
 	EXPECT_EQ(0, try_open(s, "g", O_RDWR));
 	EXPECT_EQ(3, s->count[FUSE_GET_FMAP]);
-	/* too late */
+	/* ENOSYS is final for the connection */
 	g->map_err = 0;
 	EXPECT_EQ(0, try_open(s, "g", O_RDWR));
 	EXPECT_EQ(0, try_open(s, "h", O_RDWR));
 	EXPECT_EQ(3, s->count[FUSE_GET_FMAP]);
-	/* who has a map keeps it, and it is a file with a map to all */
+	/* an inode that has a map keeps it */
 	EXPECT_TRUE(works(s, "f"));
 	fd = open_in(s, "f", O_RDWR);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-1, ftruncate(fd, 0));
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	close(fd);
-	/* until it is forgotten */
+	/* until the kernel forgets the inode */
 	EXPECT_TRUE(forgotten(s, "f"));
 	EXPECT_EQ(0, try_open(s, "f", O_RDWR));
 	EXPECT_EQ(3, s->count[FUSE_GET_FMAP]);
 }
 
-/* What the server says of a device, apart from not having it */
+/* The errors that GET_DAXDEV passes on; all others become ENODEV */
 static int daxdev_errno(int err)
 {
 	switch (err) {
@@ -713,7 +712,7 @@ TEST_F(message, with_a_device_has_280_bytes)
 	strcpy(out->name, dax[0]);
 	ASSERT_EQ(280, sizeof(*out));
 	START();
-	/* a step that meets all fields, and the limit from both sides */
+	/* lengths that end in every field, and each length near the limit */
 	for (uint32_t len = 0; len < 320; len += len < 24 || len > 270 ? 1 : 6) {
 		if (len == sizeof(*out))
 			continue;
@@ -726,14 +725,14 @@ TEST_F(message, with_a_device_has_280_bytes)
 	EXPECT_TRUE(works(s, "f"));
 }
 
-/* What became of a reply */
-static void note(int result)
+/* Store the result of a reply for the test */
+static void record(int result)
 {
 	wire->result[wire->nresults % SEEN] = result;
 	__atomic_add_fetch(&wire->nresults, 1, __ATOMIC_RELEASE);
 }
 
-/* A reply without one thing that is right */
+/* Write a reply with the given header and size, right or wrong */
 static int lie(struct raw_server *s, uint64_t unique, int32_t error,
 	       uint32_t len, size_t written)
 {
@@ -749,7 +748,7 @@ static int lie(struct raw_server *s, uint64_t unique, int32_t error,
 	return rs_write(s, iov, iov[1].iov_len ? 2 : 1);
 }
 
-/* Replies that the kernel takes for the request, and then finds wrong */
+/* Send a reply that matches the request but is invalid */
 static int answer_wrongly(struct raw_server *s, const struct fuse_in_header *ih,
 			  const void *arg)
 {
@@ -758,21 +757,21 @@ static int answer_wrongly(struct raw_server *s, const struct fuse_in_header *ih,
 			in->size : sizeof(struct fuse_daxdev_out);
 	void *b;
 
-	if (!is_it(ih, arg))
+	if (!is_target(ih, arg))
 		return 0;
 	if (wire->error) {
-		note(lie(s, ih->unique, -wire->error, 16 + 8, 16 + 8));
+		record(lie(s, ih->unique, -wire->error, 16 + 8, 16 + 8));
 		return 1;
 	}
 	b = calloc(1, room + wire->len);
 	if (!b)
 		return -ENOMEM;
-	note(rs_reply(s, ih->unique, 0, b, room + wire->len));
+	record(rs_reply(s, ih->unique, 0, b, room + wire->len));
 	free(b);
 	return 1;
 }
 
-TEST_F(message, longer_than_the_room_for_it_fails_the_open)
+TEST_F(message, longer_than_requested_fails_the_open)
 {
 	static const size_t more[] = { 1, 7, 8192, 100000 };
 	struct raw_server *s = self->s;
@@ -789,7 +788,7 @@ TEST_F(message, longer_than_the_room_for_it_fails_the_open)
 		EXPECT_EQ(ring ? EINVAL : EIO, try_open(s, "f", O_RDWR));
 		wire->offset = 40;
 		EXPECT_EQ(ring ? EINVAL : EIO, try_open(s, "f", O_RDWR));
-		/* the opener goes on before the server does */
+		/* the opener may continue before the server does */
 		ASSERT_TRUE(wait_until(&wire->nresults, 2));
 		EXPECT_EQ(ring ? 0 : -EINVAL, wire->result[0]);
 		EXPECT_EQ(ring ? 0 : -EINVAL, wire->result[1]);
@@ -798,38 +797,38 @@ TEST_F(message, longer_than_the_room_for_it_fails_the_open)
 	EXPECT_TRUE(works(s, "f"));
 }
 
-/* Answer twice: the second time there is nobody who waits */
+/* Reply again after the request is complete */
 static int answer_twice(struct raw_server *s, const struct fuse_in_header *ih,
 			const void *arg)
 {
 	const struct rs_node *n = &s->node[ih->nodeid - FUSE_ROOT_ID];
 	struct rs_ring_call *call = rs_ring_call;
 
-	if (!is_it(ih, arg))
+	if (!is_target(ih, arg))
 		return 0;
-	note(rs_reply(s, ih->unique, 0, n->map, n->map_len));
-	/* the second one not over io_uring: it is out of the queue there */
+	record(rs_reply(s, ih->unique, 0, n->map, n->map_len));
+	/* the ring entry is used up, so write the others to /dev/fuse */
 	rs_ring_call = NULL;
-	note(rs_reply(s, ih->unique, 0, n->map, n->map_len));
-	note(rs_reply(s, ih->unique, -EPERM, NULL, 0));
+	record(rs_reply(s, ih->unique, 0, n->map, n->map_len));
+	record(rs_reply(s, ih->unique, -EPERM, NULL, 0));
 	rs_ring_call = call;
 	return 1;
 }
 
-TEST_F(message, that_answers_again_is_ENOENT)
+TEST_F(message, that_replies_twice_returns_ENOENT)
 {
 	wire->answer = answer_twice;
 	wire->opcode = FUSE_GET_FMAP;
 	START();
 	EXPECT_TRUE(works(self->s, "f"));
-	/* the opener does not wait for what comes after the first */
+	/* the opener does not wait for the later replies */
 	ASSERT_TRUE(wait_until(&wire->nresults, 3));
 	EXPECT_EQ(0, wire->result[0]);
 	EXPECT_EQ(-ENOENT, wire->result[1]);
 	EXPECT_EQ(-ENOENT, wire->result[2]);
 }
 
-/* What can be said by a message and not by a command of an io_uring */
+/* Replies that only a message can express, not an io_uring command */
 
 FIXTURE(reply) {
 	struct raw_server *s;
@@ -878,28 +877,28 @@ static int lies_then_truth(struct raw_server *s,
 {
 	uint64_t u = ih->unique;
 
-	if (!is_it(ih, arg))
+	if (!is_target(ih, arg))
 		return 0;
-	/* the length */
-	note(lie(s, u, 0, 16 + 33, 16 + 32));
-	note(lie(s, u, 0, 16 + 31, 16 + 32));
-	note(lie(s, u, 0, 0, 16 + 32));
-	note(lie(s, u, 0, UINT32_MAX, 16 + 32));
-	note(lie(s, u, 0, 15, 15));
-	/* errors that are none */
-	note(lie(s, u, 1, 16, 16));
-	note(lie(s, u, -512, 16, 16));
-	note(lie(s, u, INT32_MIN, 16, 16));
-	note(lie(s, u, INT32_MAX, 16, 16));
-	/* somebody else's answer */
-	note(lie(s, u + 1000000, 0, 16 + 32, 16 + 32));
-	note(lie(s, 1ULL << 63, -ENODATA, 16, 16));
-	/* no notification either */
-	note(lie(s, 0, 0, 16 + 32, 16 + 32));
+	/* wrong lengths */
+	record(lie(s, u, 0, 16 + 33, 16 + 32));
+	record(lie(s, u, 0, 16 + 31, 16 + 32));
+	record(lie(s, u, 0, 0, 16 + 32));
+	record(lie(s, u, 0, UINT32_MAX, 16 + 32));
+	record(lie(s, u, 0, 15, 15));
+	/* invalid errors */
+	record(lie(s, u, 1, 16, 16));
+	record(lie(s, u, -512, 16, 16));
+	record(lie(s, u, INT32_MIN, 16, 16));
+	record(lie(s, u, INT32_MAX, 16, 16));
+	/* no such request */
+	record(lie(s, u + 1000000, 0, 16 + 32, 16 + 32));
+	record(lie(s, 1ULL << 63, -ENODATA, 16, 16));
+	/* not a valid notification */
+	record(lie(s, 0, 0, 16 + 32, 16 + 32));
 	return 0;
 }
 
-static bool lies_were_found_out(void)
+static bool all_lies_were_rejected(void)
 {
 	bool ok = wire->nresults == ARRAY_SIZE(lie_errno);
 
@@ -908,7 +907,7 @@ static bool lies_were_found_out(void)
 	return ok;
 }
 
-TEST_F(reply, that_is_no_answer_leaves_the_request_waiting)
+TEST_F(reply, that_is_invalid_leaves_the_request_pending)
 {
 	static const uint32_t opcodes[] = { FUSE_GET_FMAP, FUSE_GET_DAXDEV };
 
@@ -919,7 +918,7 @@ TEST_F(reply, that_is_no_answer_leaves_the_request_waiting)
 		wire->opcode = opcodes[i];
 		wire->nresults = 0;
 		EXPECT_TRUE(works(self->s, "f"));
-		EXPECT_TRUE(lies_were_found_out()) {
+		EXPECT_TRUE(all_lies_were_rejected()) {
 			for (uint32_t j = 0; j < wire->nresults; j++)
 				TH_LOG("lie %u: %d", j, wire->result[j]);
 		}
@@ -929,7 +928,7 @@ TEST_F(reply, that_is_no_answer_leaves_the_request_waiting)
 	}
 }
 
-TEST_F(reply, with_an_error_and_bytes_is_no_such_error)
+TEST_F(reply, with_an_error_and_data_is_invalid)
 {
 	struct raw_server *s = self->s;
 
@@ -952,7 +951,7 @@ static int keep(struct raw_server *s, const struct fuse_in_header *ih,
 		const void *arg)
 {
 	(void)s;
-	if (!is_it(ih, arg))
+	if (!is_target(ih, arg))
 		return 0;
 	wire->held_unique = ih->unique;
 	__atomic_add_fetch(&wire->held, 1, __ATOMIC_RELEASE);
@@ -987,7 +986,7 @@ TEST_F(reply, may_come_in_any_order)
 		ASSERT_LE(0, pid[i]);
 		ASSERT_TRUE(wait_until(&wire->held, i + 1));
 	}
-	/* nobody waits for the others' answers */
+	/* no opener waits for the reply to another one */
 	for (int i = NKEPT; i--;) {
 		EXPECT_EQ(rs_ino(s, n[i]), wire->seen[i].ih.nodeid);
 		EXPECT_EQ(0, reply_map(s, wire->seen[i].ih.unique, n[i]));
@@ -998,7 +997,7 @@ TEST_F(reply, may_come_in_any_order)
 	EXPECT_EQ(NKEPT, s->count[FUSE_GET_FMAP]);
 }
 
-TEST_F(reply, to_another_request_is_no_map_and_no_device)
+TEST_F(reply, of_the_wrong_type_fails_the_open)
 {
 	struct raw_server *s = self->s;
 	struct fuse_daxdev_out dev = {};
@@ -1007,13 +1006,13 @@ TEST_F(reply, to_another_request_is_no_map_and_no_device)
 	s->dev[0].how = RS_PULL;
 	wire->answer = keep;
 	START();
-	/* a map where a device was asked for */
+	/* a map in reply to GET_DAXDEV */
 	wire->opcode = FUSE_GET_DAXDEV;
 	pid = opener(s, "f");
 	ASSERT_TRUE(wait_until(&wire->held, 1));
 	EXPECT_EQ(-EINVAL, reply_map(s, wire->held_unique, self->f));
 	EXPECT_EQ(EIO << 8, wait_soon(pid));
-	/* a device where a map was asked for: it has no version */
+	/* a device in reply to GET_FMAP: its version is invalid */
 	wire->opcode = FUSE_GET_FMAP;
 	pid = opener(s, "f");
 	ASSERT_TRUE(wait_until(&wire->held, 2));
@@ -1024,7 +1023,7 @@ TEST_F(reply, to_another_request_is_no_map_and_no_device)
 	EXPECT_TRUE(works(s, "f"));
 }
 
-TEST_F(reply, after_an_abort_finds_nobody)
+TEST_F(reply, after_an_abort_returns_ENOENT)
 {
 	struct raw_server *s = self->s;
 	pid_t pid;
@@ -1040,7 +1039,7 @@ TEST_F(reply, after_an_abort_finds_nobody)
 	EXPECT_EQ(ENOTCONN, try_open(s, "f", O_RDWR));
 }
 
-TEST_F(reply, to_an_interrupt_of_EAGAIN_brings_another_interrupt)
+TEST_F(reply, of_EAGAIN_to_an_interrupt_repeats_the_interrupt)
 {
 	struct raw_server *s = self->s;
 	pid_t pid;
@@ -1059,7 +1058,7 @@ TEST_F(reply, to_an_interrupt_of_EAGAIN_brings_another_interrupt)
 	EXPECT_TRUE(works(s, "f"));
 }
 
-TEST_F(reply, to_an_interrupt_of_ENOSYS_ends_interrupts)
+TEST_F(reply, of_ENOSYS_to_an_interrupt_disables_interrupts)
 {
 	struct raw_server *s = self->s;
 	struct rs_node *g = add_small(s, "g", MB);
@@ -1073,7 +1072,7 @@ TEST_F(reply, to_an_interrupt_of_ENOSYS_ends_interrupts)
 	ASSERT_TRUE(wait_until(&wire->held, 1));
 	kill(pid, SIGUSR1);
 	EXPECT_TRUE(wait_until(&wire->ninterrupts, 1));
-	/* the kernel hears ENOSYS only as long as the request is there */
+	/* the kernel accepts ENOSYS only while the request is pending */
 	usleep(200000);
 	EXPECT_EQ(0, reply_map(s, wire->held_unique, self->f));
 	EXPECT_EQ(0, wait_soon(pid));
@@ -1087,7 +1086,7 @@ TEST_F(reply, to_an_interrupt_of_ENOSYS_ends_interrupts)
 	EXPECT_EQ(0, wait_soon(pid));
 }
 
-/* What can be said by a command of an io_uring and not by a message */
+/* Replies that only an io_uring command can express, not a message */
 
 FIXTURE(command) {
 	struct raw_server *s;
@@ -1113,21 +1112,21 @@ FIXTURE_TEARDOWN(command)
 	restore_uring();
 }
 
-/* The commands of an io_uring that lie: each one ends its request */
+/* Invalid io_uring commands; each one ends its request */
 static const struct ring_lie {
 	const char *name;
 	int error;
 	size_t len;
-	uint64_t unique;	/* added to the right one */
+	uint64_t unique;	/* added to the correct one */
 	int expect;
 } ring_lies[] = {
-	{ "a byte more than there is room for", 0, FIRST_ROOM + 1, 0, EINVAL },
+	{ "a byte more than was requested", 0, FIRST_SIZE + 1, 0, EINVAL },
 	{ "more bytes than the buffer has", 0, 2 * MB, 0, EINVAL },
-	{ "4 GiB less a byte", 0, UINT32_MAX, 0, EINVAL },
+	{ "4 GiB minus a byte", 0, UINT32_MAX, 0, EINVAL },
 	{ "error 1", 1, 0, 0, EINVAL },
 	{ "error -512", -512, 0, 0, EINVAL },
-	{ "the least error", INT_MIN, 0, 0, EINVAL },
-	{ "the greatest error", INT_MAX, 0, 0, EINVAL },
+	{ "the smallest error", INT_MIN, 0, 0, EINVAL },
+	{ "the largest error", INT_MAX, 0, 0, EINVAL },
 	{ "another request", 0, SMALL_LEN, 1000000, ENOENT },
 	{ "an error and bytes", -EDOM, SMALL_LEN, 0, EDOM },
 };
@@ -1137,9 +1136,9 @@ static int lie_by_ring(struct raw_server *s, const struct fuse_in_header *ih,
 {
 	const struct ring_lie *l = &ring_lies[wire->len];
 
-	if (!is_it(ih, arg))
+	if (!is_target(ih, arg))
 		return 0;
-	/* the bytes of a good map */
+	/* a valid map */
 	rs_reply(s, ih->unique, 0,
 		 s->node[ih->nodeid - FUSE_ROOT_ID].map, SMALL_LEN);
 	rs_ring_call->error = l->error;
@@ -1148,7 +1147,7 @@ static int lie_by_ring(struct raw_server *s, const struct fuse_in_header *ih,
 	return 1;
 }
 
-TEST_F(command, that_is_no_answer_ends_the_request)
+TEST_F(command, that_is_invalid_ends_the_request)
 {
 	wire->opcode = FUSE_GET_FMAP;
 	wire->answer = lie_by_ring;
@@ -1163,7 +1162,7 @@ TEST_F(command, that_is_no_answer_ends_the_request)
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
-/* Answers that come late, or never */
+/* Replies that come late or never */
 
 FIXTURE(answer) {
 	struct raw_server *s;
@@ -1199,14 +1198,14 @@ FIXTURE_VARIANT_ADD(answer, with_a_device_by_io_uring) {
 	.way = BY_IO_URING, .opcode = FUSE_GET_DAXDEV,
 };
 
-/* Wait in the server's thread until the test lets the request go on */
+/* Block the server thread until the test releases the request */
 static int hold(struct raw_server *s, const struct fuse_in_header *ih,
 		const void *arg)
 {
 	uint32_t n;
 
 	(void)s;
-	if (!is_it(ih, arg))
+	if (!is_target(ih, arg))
 		return 0;
 	wire->held_unique = ih->unique;
 	n = __atomic_add_fetch(&wire->held, 1, __ATOMIC_RELEASE);
@@ -1224,7 +1223,7 @@ static void run_on(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-/* A queue of an io_uring whose request is held serves nobody else on its CPU */
+/* A held request blocks the io_uring queue of its CPU */
 static pid_t opener_on(struct raw_server *s, int cpu)
 {
 	pid_t pid;
@@ -1263,11 +1262,11 @@ FIXTURE_TEARDOWN(answer)
 	restore_uring();
 }
 
-/* How often the map was asked for from its start */
-#define MAPS_ASKED_FOR()	(self->s->count[FUSE_GET_FMAP] /	\
+/* How often the map was requested from its start */
+#define MAPS_REQUESTED()	(self->s->count[FUSE_GET_FMAP] /	\
 				 (variant->offset ? 2 : 1))
 
-TEST_F(answer, is_waited_for_if_the_server_ignores_an_interrupt)
+TEST_F(answer, is_awaited_if_the_server_ignores_an_interrupt)
 {
 	pid_t pid = opener_on(self->s, 0);
 
@@ -1280,7 +1279,7 @@ TEST_F(answer, is_waited_for_if_the_server_ignores_an_interrupt)
 	wire->release = 1;
 	EXPECT_EQ(0, wait_soon(pid));
 	EXPECT_TRUE(works(self->s, "f"));
-	EXPECT_EQ(1, MAPS_ASKED_FOR());
+	EXPECT_EQ(1, MAPS_REQUESTED());
 }
 
 TEST_F(answer, of_EINTR_to_an_interrupt_ends_the_open)
@@ -1295,11 +1294,11 @@ TEST_F(answer, of_EINTR_to_an_interrupt_ends_the_open)
 	EXPECT_EQ(EINTR << 8, wait_soon(pid));
 	wire->answer = NULL;
 	EXPECT_TRUE(works(self->s, "f"));
-	EXPECT_EQ(2, MAPS_ASKED_FOR());
+	EXPECT_EQ(2, MAPS_REQUESTED());
 }
 
-/* As for any request that the server has read */
-TEST_F(answer, is_waited_for_by_a_process_that_is_killed)
+/* The same applies to every request that the server has read */
+TEST_F(answer, is_awaited_by_a_killed_process)
 {
 	pid_t pid = opener_on(self->s, 0);
 
@@ -1314,11 +1313,11 @@ TEST_F(answer, is_waited_for_by_a_process_that_is_killed)
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
-static void never(struct __test_metadata *const _metadata,
-		  struct raw_server *s, bool force, int sig)
+static void abort_unanswered(struct __test_metadata *const _metadata,
+			     struct raw_server *s, bool force, int sig)
 {
 	int dir = open_in(s, "", O_PATH | O_DIRECTORY);
-	/* asks the server, which may have one queue only */
+	/* this sends a request, so it comes before the queue is blocked */
 	unsigned int conn = connection_of(s);
 	pid_t pid = opener_on(s, 0);
 	struct raw_server *next;
@@ -1330,7 +1329,7 @@ static void never(struct __test_metadata *const _metadata,
 		EXPECT_TRUE(wait_until(&wire->ninterrupts, 1));
 	}
 	if (force) {
-		/* somebody is in there */
+		/* @dir keeps the mount busy */
 		EXPECT_EQ(-1, umount2(s->mnt, MNT_FORCE));
 		EXPECT_EQ(EBUSY, errno);
 	} else {
@@ -1341,36 +1340,36 @@ static void never(struct __test_metadata *const _metadata,
 	EXPECT_EQ(ENOTCONN, try_open(s, "f", O_RDWR));
 	close(dir);
 	EXPECT_EQ(0, umount2(s->mnt, 0));
-	/* nothing of it keeps the device */
+	/* the device is free again */
 	next = new_server(1);
 	EXPECT_EQ(0, start_server(next));
 	rs_free(next);
 }
 
-TEST_F(answer, that_never_comes_is_given_up_at_an_abort)
+TEST_F(answer, that_never_comes_ends_with_an_abort)
 {
-	never(_metadata, self->s, false, 0);
+	abort_unanswered(_metadata, self->s, false, 0);
 }
 
-TEST_F(answer, that_never_comes_is_given_up_at_a_forced_unmount)
+TEST_F(answer, that_never_comes_ends_with_a_forced_unmount)
 {
-	never(_metadata, self->s, true, 0);
+	abort_unanswered(_metadata, self->s, true, 0);
 }
 
-TEST_F(answer, that_never_comes_to_a_killed_process_is_given_up_at_an_abort)
+TEST_F(answer, that_never_comes_to_a_killed_process_ends_with_an_abort)
 {
-	never(_metadata, self->s, false, SIGKILL);
+	abort_unanswered(_metadata, self->s, false, SIGKILL);
 }
 
-/* The rest is about two openers: the second one must reach the server, too */
+/* The tests with two openers: the request of the second must arrive as well */
 #define NEED_TWO_CPUS()							\
 	do {								\
 		if (variant->way == BY_IO_URING &&			\
 		    sysconf(_SC_NPROCESSORS_ONLN) < 2)			\
-			SKIP(return, "two CPUs needed");		\
+			SKIP(return, "needs two CPUs");		\
 	} while (0)
 
-TEST_F(answer, is_for_all_who_wait_for_the_same)
+TEST_F(answer, serves_all_openers_that_wait)
 {
 	pid_t first, second;
 
@@ -1385,11 +1384,11 @@ TEST_F(answer, is_for_all_who_wait_for_the_same)
 	wire->release = 1;
 	EXPECT_EQ(0, wait_soon(first));
 	EXPECT_EQ(0, wait_soon(second));
-	EXPECT_EQ(1, MAPS_ASKED_FOR());
+	EXPECT_EQ(1, MAPS_REQUESTED());
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
-TEST_F(answer, of_an_error_is_for_the_first_who_waits)
+TEST_F(answer, with_an_error_fails_the_first_opener_only)
 {
 	pid_t first, second;
 
@@ -1401,13 +1400,13 @@ TEST_F(answer, of_an_error_is_for_the_first_who_waits)
 	wire->error = EBUSY;
 	wire->release = 1;
 	EXPECT_EQ(EBUSY << 8, wait_soon(first));
-	/* the next one asks anew */
+	/* the second opener requests the map again */
 	ASSERT_TRUE(wait_until(&wire->held, 2));
 	EXPECT_EQ(0, waitpid(second, NULL, WNOHANG));
 	wire->error = 0;
 	wire->release = 2;
 	EXPECT_EQ(0, wait_soon(second));
-	EXPECT_EQ(2, MAPS_ASKED_FOR());
+	EXPECT_EQ(2, MAPS_REQUESTED());
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
@@ -1435,14 +1434,14 @@ FIXTURE_VARIANT_ADD(slices, in_odd_slices) {
 	.first = 4093, .slice = 777, .nextents = 500,
 };
 
-FIXTURE_VARIANT_ADD(slices, of_exactly_the_room_of_the_first_request) {
+FIXTURE_VARIANT_ADD(slices, exactly_the_first_request) {
 	.first = UINT32_MAX, .slice = UINT32_MAX,
-	.nextents = (FIRST_ROOM - 32) / 24,
+	.nextents = (FIRST_SIZE - 32) / 24,
 };
 
-FIXTURE_VARIANT_ADD(slices, one_extent_more_than_the_first_request_has_room_for) {
+FIXTURE_VARIANT_ADD(slices, one_extent_more_than_the_first_request) {
 	.first = UINT32_MAX, .slice = UINT32_MAX,
-	.nextents = (FIRST_ROOM - 32) / 24 + 1,
+	.nextents = (FIRST_SIZE - 32) / 24 + 1,
 };
 
 FIXTURE_SETUP(slices)
@@ -1467,7 +1466,7 @@ TEST_F(slices, make_the_whole_map)
 	struct rs_map m;
 	size_t len;
 
-	/* the pages are in reverse order on the device */
+	/* reverse order keeps the extents from being merged */
 	rs_map_init(&m, EXTENTS, count * PG);
 	for (int i = 0; i < count; i++)
 		rs_map_extent(&m, 0, (count - 1 - i) * PG, PG);
@@ -1478,12 +1477,12 @@ TEST_F(slices, make_the_whole_map)
 	ASSERT_EQ(0, start_server(self->s));
 	fd = open_in(self->s, "f", O_RDWR);
 	ASSERT_LE(0, fd);
-	EXPECT_EQ(FIRST_ROOM, self->s->fmap_first_size);
-	if (len > FIRST_ROOM && variant->slice == UINT32_MAX) {
+	EXPECT_EQ(FIRST_SIZE, self->s->fmap_first_size);
+	if (len > FIRST_SIZE && variant->slice == UINT32_MAX) {
 		EXPECT_EQ(2, self->s->count[FUSE_GET_FMAP]);
-		EXPECT_EQ(FIRST_ROOM, self->s->fmap_last_offset);
+		EXPECT_EQ(FIRST_SIZE, self->s->fmap_last_offset);
 		/* one byte more than the rest, to detect a map that grew */
-		EXPECT_EQ(len - FIRST_ROOM + 1, self->s->fmap_last_size);
+		EXPECT_EQ(len - FIRST_SIZE + 1, self->s->fmap_last_size);
 	}
 	EXPECT_EQ(1, n->nfmap);
 	for (int i = 0; i < count; i += count < 50 ? 1 : 37)
@@ -1516,7 +1515,7 @@ FIXTURE_TEARDOWN(broken_slices)
 	rs_free(self->s);
 }
 
-TEST_F(broken_slices, that_bring_more_than_the_header_said_are_refused)
+TEST_F(broken_slices, that_exceed_the_size_in_the_header_are_refused)
 {
 	struct rs_node *n = rs_add_file(self->s, FUSE_ROOT_ID, "f");
 	struct rs_map m;
@@ -1569,7 +1568,7 @@ TEST_F(broken_slices, that_end_in_an_error_fail_the_open)
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
-/* How much of a map is asked for at once */
+/* How much of a map one request asks for */
 
 FIXTURE(slice) {
 	struct raw_server *s;
@@ -1580,23 +1579,23 @@ FIXTURE_VARIANT(slice) {
 	uint32_t expect;
 };
 
-FIXTURE_VARIANT_ADD(slice, has_8_KiB_where_a_write_has_none) {
+FIXTURE_VARIANT_ADD(slice, is_8_KiB_if_max_write_is_0) {
 	.max_write = 0, .expect = 8 * KB,
 };
 
-FIXTURE_VARIANT_ADD(slice, has_8_KiB_where_a_write_has_4_KiB) {
+FIXTURE_VARIANT_ADD(slice, is_8_KiB_if_max_write_is_4_KiB) {
 	.max_write = 4 * KB, .expect = 8 * KB,
 };
 
-FIXTURE_VARIANT_ADD(slice, has_as_much_as_a_write_of_a_byte_more_than_8_KiB) {
+FIXTURE_VARIANT_ADD(slice, is_max_write_if_that_is_8_KiB_and_a_byte) {
 	.max_write = 8 * KB + 1, .expect = 8 * KB + 1,
 };
 
-FIXTURE_VARIANT_ADD(slice, has_as_much_as_a_write_of_1_MiB_less_a_page) {
+FIXTURE_VARIANT_ADD(slice, is_max_write_if_that_is_1_MiB_minus_a_page) {
 	.max_write = MB - PG, .expect = MB - PG,
 };
 
-FIXTURE_VARIANT_ADD(slice, has_1_MiB_where_a_write_has_2_MiB) {
+FIXTURE_VARIANT_ADD(slice, is_1_MiB_if_max_write_is_2_MiB) {
 	.max_write = 2 * MB, .expect = MB,
 };
 
@@ -1610,7 +1609,7 @@ static void edit_max_write(struct raw_server *s, struct fuse_init_out *out,
 	out->max_write = reply_max_write;
 }
 
-/* A message of any length: strips on which there is nothing but the first */
+/* A message of any length: only the first strip holds data */
 static void build_long(struct rs_map *m, size_t len)
 {
 	uint32_t nstrips = (len - sizeof(struct fuse_fmap_header) -
@@ -1651,7 +1650,7 @@ FIXTURE_TEARDOWN(slice)
 
 TEST_F(slice, of_a_long_map)
 {
-	uint64_t offset = FIRST_ROOM, n = 1;
+	uint64_t offset = FIRST_SIZE, n = 1;
 
 	EXPECT_EQ(0, try_open(self->s, "f", O_RDWR));
 	for (; offset < LONG; n++) {
@@ -1704,7 +1703,7 @@ FIXTURE_TEARDOWN(longest)
 	restore_uring();
 }
 
-TEST_F_TIMEOUT(longest, message_is_taken_and_one_of_a_strip_more_is_not, 120)
+TEST_F_TIMEOUT(longest, message_is_accepted_and_one_strip_more_is_refused, 120)
 {
 	struct raw_server *s = self->s;
 	struct rs_map m;
@@ -1716,7 +1715,7 @@ TEST_F_TIMEOUT(longest, message_is_taken_and_one_of_a_strip_more_is_not, 120)
 	build_long(&m, FUSE_FMAP_MAX_SIZE + 24);
 	rs_set_map(s, rs_add_file(s, FUSE_ROOT_ID, "longer"), &m);
 	START();
-	/* that is seen at once, and nothing more is asked for */
+	/* the first slice is enough to refuse the map */
 	EXPECT_EQ(EIO, try_open(s, "longer", O_RDWR));
 	EXPECT_EQ(1, s->count[FUSE_GET_FMAP]);
 	fd = open_in(s, "longest", O_RDWR);
@@ -1727,7 +1726,7 @@ TEST_F_TIMEOUT(longest, message_is_taken_and_one_of_a_strip_more_is_not, 120)
 	close(fd);
 }
 
-/* Every bit of a message */
+/* Every bit of a message, flipped on its own */
 
 FIXTURE(bit) {
 	struct raw_server *s;
@@ -1774,7 +1773,7 @@ FIXTURE_TEARDOWN(bit)
 	rs_free(self->s);
 }
 
-/* What becomes of a strip that needs @need bytes: 0 or an errno */
+/* The expected result for a strip that needs @need bytes: 0 or an errno */
 static int extent_errno(const struct fuse_fmap_extent *e, uint64_t need)
 {
 	if (e->reserved || e->offset % PG || e->len % PG || !e->len ||
@@ -1786,7 +1785,7 @@ static int extent_errno(const struct fuse_fmap_extent *e, uint64_t need)
 	       e->offset > dax_size[e->devindex] - e->len ? EIO : 0;
 }
 
-/* What becomes of a message that was valid, but for one bit */
+/* The expected result for a valid message with one bit flipped */
 static int message_errno(const void *b, size_t len, uint32_t kind)
 {
 	const struct fuse_fmap_header *h = b;
@@ -1821,7 +1820,7 @@ static int message_errno(const void *b, size_t len, uint32_t kind)
 	return 0;
 }
 
-TEST_F_TIMEOUT(bit, that_is_wrong_is_found_out, 120)
+TEST_F_TIMEOUT(bit, that_is_wrong_is_detected, 120)
 {
 	struct raw_server *s = self->s;
 	unsigned char *b = self->f->map;
@@ -1843,7 +1842,7 @@ TEST_F_TIMEOUT(bit, that_is_wrong_is_found_out, 120)
 		taken++;
 		ASSERT_TRUE(forgotten(s, "f"));
 	}
-	/* file_type alone has eight */
+	/* each of the eight bits of file_type is valid */
 	EXPECT_LT(8, taken);
 	EXPECT_EQ(0, try_open(s, "f", O_RDWR));
 }
@@ -1897,7 +1896,7 @@ GOOD_MAP(with_strips_up_to_the_end_of_their_devices, STRIPED, 5 * PG,
 GOOD_MAP(with_strips_longer_than_needed, STRIPED, 5 * PG - 1,
 	 rs_map_stripe(m, 2, 2 * PG, 5 * PG - 1);
 	 rs_map_strip(m, 0, 0, MB); rs_map_strip(m, 1, MB, 2 * MB););
-/* What is not used may even be the same place */
+/* Unused strips may overlap */
 GOOD_MAP(with_strips_that_are_not_needed, STRIPED, PG,
 	 rs_map_stripe(m, 3, PG, PG);
 	 rs_map_strip(m, 0, 0, PG); rs_map_strip(m, 0, 0, PG);
@@ -1908,7 +1907,7 @@ GOOD_MAP(with_the_largest_chunk, STRIPED, 3 * PG,
 GOOD_MAP(with_a_chunk_that_is_no_power_of_two, STRIPED, 7 * PG,
 	 rs_map_stripe(m, 2, 3 * PG, 7 * PG);
 	 rs_map_strip(m, 0, 0, 4 * PG); rs_map_strip(m, 1, 0, 3 * PG););
-GOOD_MAP(with_more_strips_than_16_bits_count, STRIPED, 65537 * PG,
+GOOD_MAP(with_more_than_65536_strips, STRIPED, 65537 * PG,
 	 rs_map_stripe(m, 65538, MB, 3 * MB);
 	 for (int i = 0; i < 65538; i++)
 		rs_map_strip(m, 0, i < 3 ? i * 2 * MB : 0, MB);
@@ -1939,7 +1938,7 @@ FIXTURE_TEARDOWN(map)
 	rs_free(self->s);
 }
 
-TEST_F(map, is_taken)
+TEST_F(map, is_accepted)
 {
 	int fd = open_in(self->s, "f", O_RDWR);
 	struct stat st;
@@ -2052,7 +2051,7 @@ TEST_F(device, has_any_index_when_it_is_pulled)
 	}
 }
 
-TEST_F(device, of_an_index_that_shares_its_low_bits_is_another_one)
+TEST_F(device, with_an_index_that_shares_low_bits_is_distinct)
 {
 	struct raw_server *s = self->s;
 	struct rs_node *n = rs_add_file(s, FUSE_ROOT_ID, "f");
@@ -2088,7 +2087,7 @@ static void name_device(struct raw_server *s, uint16_t index, const char *name)
 	s->daxdev_raw = true;
 }
 
-TEST_F(device, with_the_longest_name_is_not_there)
+TEST_F(device, with_the_longest_name_is_not_found)
 {
 	struct fuse_daxdev_out *out = (void *)self->s->daxdev_reply;
 
@@ -2098,13 +2097,13 @@ TEST_F(device, with_the_longest_name_is_not_there)
 	ASSERT_EQ(0, start_server(self->s));
 	EXPECT_EQ(ENODEV, try_open(self->s, "f", O_RDWR));
 	name_device(self->s, 0, dax[0]);
-	/* whatever is behind the NUL */
+	/* the bytes after the NUL are ignored */
 	memset(out->name + strlen(dax[0]) + 1, 'd',
 	       sizeof(out->name) - strlen(dax[0]) - 1);
 	EXPECT_TRUE(works(self->s, "f"));
 }
 
-/* What a server may do while it is asked for a device, besides its answer */
+/* A server may register the device before it replies */
 static int register_meanwhile(struct raw_server *s,
 			      const struct fuse_in_header *ih, const void *arg)
 {
@@ -2114,12 +2113,12 @@ static int register_meanwhile(struct raw_server *s,
 	if (ih->opcode != FUSE_GET_DAXDEV)
 		return 0;
 	fd = open_dax(0);
-	note(rs_daxdev_open(s->fd, fd, in->index, 0));
+	record(rs_daxdev_open(s->fd, fd, in->index, 0));
 	close(fd);
 	return wire->error ? -wire->error : 0;
 }
 
-TEST_F(device, is_the_registered_one_whatever_the_answer_says)
+TEST_F(device, is_the_registered_one_whatever_the_reply_says)
 {
 	struct raw_server *s = self->s;
 	const char *answers[] = { "", dax[0], dax[1], "nonsense" };
@@ -2136,7 +2135,7 @@ TEST_F(device, is_the_registered_one_whatever_the_answer_says)
 		EXPECT_TRUE(works(s, "f"));
 		EXPECT_EQ(1, wire->nresults);
 		EXPECT_LT(0, wire->result[0]);
-		/* and none but that one is claimed */
+		/* only the registered device is reserved */
 		EXPECT_EQ(-EBUSY, rs_daxdev_open(s->fd, self->fd[0], 6, 0));
 		EXPECT_LT(0, rs_daxdev_open(s->fd, self->fd[1], 6, 0));
 		EXPECT_EQ(0, rs_daxdev_close(s->fd, 6));
@@ -2145,7 +2144,7 @@ TEST_F(device, is_the_registered_one_whatever_the_answer_says)
 	}
 }
 
-TEST_F(device, that_has_an_index_is_EBUSY_under_another)
+TEST_F(device, with_an_index_is_EBUSY_under_another)
 {
 	struct raw_server *s = self->s;
 
@@ -2160,7 +2159,7 @@ TEST_F(device, that_has_an_index_is_EBUSY_under_another)
 	EXPECT_TRUE(works(s, "g"));
 }
 
-TEST_F(device, that_two_files_wait_for_is_asked_for_once)
+TEST_F(device, that_two_files_need_is_requested_once)
 {
 	struct raw_server *s = self->s;
 	pid_t first, second;
@@ -2214,7 +2213,7 @@ TEST_F(device, at_a_bad_address_is_EFAULT)
 	EXPECT_EQ(EFAULT, errno);
 }
 
-TEST_F(device, of_no_connection_is_EPERM)
+TEST_F(device, without_a_connection_is_EPERM)
 {
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
@@ -2232,8 +2231,8 @@ static int register_too_early(struct raw_server *s,
 	(void)arg;
 	if (ih->opcode == FUSE_INIT) {
 		fd = open_dax(0);
-		note(rs_daxdev_open(s->fd, fd, 0, 0));
-		note(rs_daxdev_close(s->fd, 0));
+		record(rs_daxdev_open(s->fd, fd, 0, 0));
+		record(rs_daxdev_close(s->fd, 0));
 		close(fd);
 	}
 	return 0;
