@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps of FUSE: what system calls do on a mapped file.
+ * FUSE DAX file maps: system calls on a mapped file.
  *
- * Most tests are run three times: on a mapped file with 2 MiB pages, on one
- * with 4 KiB pages, and on an ordinary file of the same connection, since what
- * does not concern the map must not depend on it. The tests after these have
- * both kinds of file beside each other and show where they differ.
+ * Most tests run three times: on a mapped file with 2 MiB pages, on one with
+ * 4 KiB pages, and on an ordinary file. All three must behave alike. The tests
+ * of the fixture "both" show where mapped and ordinary files differ.
  *
  * Needs root, /dev/fuse and a DAX device bound to the fsdev driver
- * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB; overwrites it. Where a test needs
- * more, it says so when it is skipped.
+ * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB; overwrites it. A test that needs
+ * more gives the reason when it is skipped.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -30,7 +29,7 @@
 #include "fmap_data.h"
 #include "fmap_test.h"
 
-/* What an older C library may lack */
+/* An older C library may lack these */
 #ifndef STATX_ATTR_DAX
 #define STATX_ATTR_DAX		0x00200000
 #endif
@@ -50,20 +49,20 @@
 #define LEN	(4 * MB)		/* of their extents */
 #define OFF	(6 * MB)		/* ... on the device */
 
-/* What the server's process tells the test, and the other way round */
+/* Shared between the server process and the test */
 struct notes {
 	uint32_t fsync_flags;
 	int fsync_err;
-	uint32_t setattr_valid;		/* of all SETATTR requests together */
+	uint32_t setattr_valid;		/* bits of all SETATTR requests */
 	int setattr_err;
-	uint64_t setattr_size;		/* to reply with, 0: the real one */
+	uint64_t setattr_size;		/* for the reply, 0: the real one */
 	uint32_t retrieved;		/* bytes in the last NOTIFY_REPLY */
-	uint32_t created_map;		/* files that are created get a map */
+	uint32_t created_map;		/* new files get a map */
 };
 
 static struct notes *notes;
 
-/* What the common server does not do, and what a test wants to know */
+/* Requests that the common server lacks, and records for the tests */
 static int hook(struct raw_server *s, const struct fuse_in_header *ih,
 		const void *arg)
 {
@@ -131,7 +130,7 @@ static off_t size_of(int fd)
 	return fstat(fd, &st) ? -1 : st.st_size;
 }
 
-/* Faults that reading each page takes */
+/* The number of faults when each page is read */
 static long faults_in(const char *p, size_t len)
 {
 	long before = minor_faults();
@@ -143,7 +142,7 @@ static long faults_in(const char *p, size_t len)
 	return minor_faults() - before;
 }
 
-/* The exit status of a child, -1 if it did not exit by itself */
+/* The exit status of a child, -1 if a signal killed it */
 static int status_of(pid_t pid)
 {
 	int status;
@@ -293,7 +292,7 @@ TEST_F(file, is_synced_by_the_server_when_asked_to)
 	EXPECT_EQ(EDQUOT, errno);
 	EXPECT_EQ(-1, msync(p, MB, MS_SYNC));
 	EXPECT_EQ(EDQUOT, errno);
-	/* a server that does not know the request has nothing to do */
+	/* after ENOSYS the kernel sends no FSYNC */
 	notes->fsync_err = ENOSYS;
 	EXPECT_EQ(0, fsync(self->fd));
 	EXPECT_EQ(6, *count);
@@ -302,7 +301,7 @@ TEST_F(file, is_synced_by_the_server_when_asked_to)
 	munmap(p, MB);
 }
 
-TEST_F(file, is_read_and_written_with_O_DIRECT_at_any_place)
+TEST_F(file, is_read_and_written_with_O_DIRECT_at_any_offset)
 {
 	int fd = open_in(self->s, "f", O_RDWR | O_DIRECT);
 
@@ -393,7 +392,7 @@ TEST_F(file, can_have_two_names)
 	EXPECT_EQ(1, self->n->nfmap);
 }
 
-TEST_F(file, is_there_after_unlink_as_long_as_it_is_used)
+TEST_F(file, remains_after_unlink_while_in_use)
 {
 	struct stat st;
 	char *p = mmap(NULL, 4 * PG, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -416,7 +415,7 @@ TEST_F(file, is_there_after_unlink_as_long_as_it_is_used)
 	munmap(p, 4 * PG);
 }
 
-TEST_F(file, can_be_renamed_while_it_is_used)
+TEST_F(file, can_be_renamed_while_in_use)
 {
 	char to[PATH_MAX];
 	char *p = mmap(NULL, 2 * PG, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -440,7 +439,7 @@ TEST_F(file, can_be_renamed_while_it_is_used)
 	munmap(p, 2 * PG);
 }
 
-TEST_F(file, keeps_its_bytes_when_another_takes_its_name)
+TEST_F(file, keeps_its_data_when_another_file_takes_its_name)
 {
 	char from[PATH_MAX];
 	int fd;
@@ -450,7 +449,7 @@ TEST_F(file, keeps_its_bytes_when_another_takes_its_name)
 	fd = open(from, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	ASSERT_TRUE(put(fd, 2, 0, PG));
-	/* there and back, then for good */
+	/* exchange the names, then replace one file */
 	ASSERT_EQ(0, renameat2(AT_FDCWD, from, AT_FDCWD, self->path,
 			       RENAME_EXCHANGE));
 	EXPECT_TRUE(got(self->fd, 1, 0, PG));
@@ -480,7 +479,7 @@ TEST_F(file, is_mapped_privately_page_by_page)
 
 	ASSERT_LE(0, fd);
 	ASSERT_TRUE(put(self->fd, 1, 0, 4 * PG));
-	/* a file that is open for reading can have a private, writable mapping */
+	/* a private mapping is writable even if the file is open read-only */
 	p = map_huge(fd, 2 * MB, PROT_READ | PROT_WRITE, MAP_PRIVATE, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	close(fd);
@@ -488,7 +487,7 @@ TEST_F(file, is_mapped_privately_page_by_page)
 	p[2 * PG] = 'y';
 	EXPECT_EQ(0, memcmp(p, "x", 1));
 	EXPECT_TRUE(is_pattern(p + 1, 1, 1, 2 * PG - 1));
-	/* what has not been copied goes on to be the file's */
+	/* pages without a private copy show the file */
 	EXPECT_TRUE(put(self->fd, 2, 0, 4 * PG));
 	EXPECT_TRUE(is_pattern(p + 1, 1, 1, PG - 1));
 	EXPECT_TRUE(is_pattern(p + PG, 2, PG, PG));
@@ -500,7 +499,7 @@ TEST_F(file, is_mapped_privately_page_by_page)
 	munmap(p, 2 * MB);
 }
 
-/* Its code is copied into a file and run there */
+/* The test copies this code to a file and runs it there */
 __attribute__((__noinline__)) static int forty_two(void)
 {
 	return 42;
@@ -529,7 +528,7 @@ TEST_F(file, is_mapped_for_execution)
 	EXPECT_EQ(EPERM, errno);
 }
 
-TEST_F(file, is_protected_as_mprotect_says)
+TEST_F(file, obeys_mprotect)
 {
 	char *p = map_huge(self->fd, 2 * MB, PROT_READ | PROT_WRITE,
 			   MAP_SHARED, 0);
@@ -572,7 +571,7 @@ TEST_F(file, follows_mremap)
 	pattern(q + PG, 3, PG, PG);
 	EXPECT_TRUE(got(self->fd, 3, PG, PG));
 
-	/* a second mapping of the same */
+	/* a second mapping of the same page */
 	p = mremap(q, 0, PG, MREMAP_MAYMOVE);
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_TRUE(is_pattern(p, 2, 0, PG));
@@ -580,7 +579,7 @@ TEST_F(file, follows_mremap)
 	EXPECT_TRUE(is_pattern(q, 4, 0, PG));
 	munmap(p, PG);
 
-	/* beyond the end of the file, then down to two pages */
+	/* grow past EOF, then shrink to two pages */
 	q = mremap(q, 2 * MB + PG, LEN + 2 * PG, MREMAP_MAYMOVE);
 	ASSERT_NE(MAP_FAILED, q);
 	EXPECT_TRUE(is_pattern(q + 2 * MB - PG, 1, 2 * MB - PG, 2 * PG));
@@ -621,7 +620,7 @@ TEST_F(file, is_shared_and_copied_by_fork)
 	private = map_huge(self->fd, 2 * MB, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE, 0);
 	ASSERT_NE(MAP_FAILED, private);
-	/* there before the fork: a shared page, a copied one and one to be */
+	/* before the fork: a shared page, a copied one, one to copy later */
 	shared[3 * PG] = 's';
 	private[0] = 'p';
 	EXPECT_TRUE(is_pattern(private + PG, 1, PG, PG));
@@ -634,7 +633,7 @@ TEST_F(file, is_shared_and_copied_by_fork)
 		shared[3 * PG] = 'd';
 		private[0] = 'c';
 		private[PG] = 'c';
-		/* a page that nobody had touched */
+		/* a page that was not touched before */
 		ok &= is_pattern(shared + 1, 1, 1, PG - 1) &&
 		      put(self->fd, 2, PG + 1, PG - 1);
 		_exit(!ok);
@@ -650,7 +649,7 @@ TEST_F(file, is_shared_and_copied_by_fork)
 	munmap(private, 2 * MB);
 }
 
-TEST_F(file, takes_mlock_and_then_no_faults)
+TEST_F(file, takes_no_faults_after_mlock)
 {
 	char *p;
 
@@ -688,7 +687,7 @@ TEST_F(file, is_populated_by_madvise_and_MAP_POPULATE)
 	EXPECT_TRUE(is_pattern(p, 1, 0, PART));
 	EXPECT_EQ(0, madvise(p, PART, MADV_POPULATE_WRITE));
 	EXPECT_TRUE(is_pattern(p, 1, 0, PART));
-	/* there is nothing behind the end */
+	/* no page can be mapped past EOF */
 	EXPECT_EQ(-1, madvise(p + LEN, PG, MADV_POPULATE_READ));
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(-1, madvise(p + LEN, PG, MADV_POPULATE_WRITE));
@@ -704,7 +703,7 @@ TEST_F(file, is_populated_by_madvise_and_MAP_POPULATE)
 	EXPECT_TRUE(got(self->fd, 1, 0, PART));
 }
 
-TEST_F(file, keeps_its_bytes_whatever_is_advised)
+TEST_F(file, keeps_its_data_after_any_madvise)
 {
 	static const int advice[] = {
 		MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED,
@@ -723,7 +722,7 @@ TEST_F(file, keeps_its_bytes_whatever_is_advised)
 			   MAP_PRIVATE, 0);
 	ASSERT_NE(MAP_FAILED, private);
 	for (size_t i = 0; i < ARRAY_SIZE(advice); i++) {
-		/* that is for anonymous memory, or page cache */
+		/* these need anonymous memory or the page cache */
 		bool refused = advice[i] == MADV_FREE ||
 			       advice[i] == MADV_WIPEONFORK ||
 			       advice[i] == MADV_COLLAPSE;
@@ -735,7 +734,7 @@ TEST_F(file, keeps_its_bytes_whatever_is_advised)
 		EXPECT_TRUE(ret == 0 || refused) {
 			TH_LOG("advice %d: %s", advice[i], strerror(errno));
 		}
-		/* on a part of a huge page, too */
+		/* also on part of a huge page */
 		madvise(shared + PG, PG, advice[i]);
 		if (advice[i] != MADV_WIPEONFORK)
 			madvise(private, 2 * MB, advice[i]);
@@ -747,7 +746,7 @@ TEST_F(file, keeps_its_bytes_whatever_is_advised)
 	munmap(private, 2 * MB);
 }
 
-TEST_F(file, goes_through_pipes_in_both_directions)
+TEST_F(file, can_be_spliced_in_both_directions)
 {
 	loff_t off = 10;
 	int pipefd[2];
@@ -761,7 +760,7 @@ TEST_F(file, goes_through_pipes_in_both_directions)
 	EXPECT_EQ(3000, splice(pipefd[0], NULL, self->fd, &off, 3000, 0));
 	EXPECT_EQ(PG + 3000, off);
 	EXPECT_TRUE(got(self->fd, 1, PG, 3000));
-	/* file to pipe, up to the end of the file and not further */
+	/* file to pipe, up to EOF */
 	ASSERT_TRUE(put(self->fd, 2, SIZE - 1000, 1000));
 	off = SIZE - 1000;
 	EXPECT_EQ(1000, splice(self->fd, &off, pipefd[1], NULL, 5000, 0));
@@ -808,7 +807,7 @@ TEST_F(file, is_source_and_target_of_sendfile)
 	close(mem);
 }
 
-TEST_F(file, lends_its_memory_to_the_io_of_another_file)
+TEST_F(file, is_a_buffer_for_io_on_another_file)
 {
 	int fd = open_in(self->s, "other", O_RDWR | O_DIRECT);
 	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
@@ -825,7 +824,7 @@ TEST_F(file, lends_its_memory_to_the_io_of_another_file)
 	ASSERT_TRUE(put(fd, 2, 3 * PG, 2 * PG));
 	EXPECT_EQ(2 * PG, pread(fd, p + 3 * PG, 2 * PG, 3 * PG));
 	EXPECT_TRUE(got(self->fd, 2, 3 * PG, 2 * PG));
-	/* and to a debugger */
+	/* and for a debugger */
 	EXPECT_EQ(PG, pread(mem, b, PG, (uintptr_t)p + 3 * PG));
 	EXPECT_TRUE(is_pattern(b, 2, 3 * PG, PG));
 	pattern(b, 3, 3 * PG, PG);
@@ -836,13 +835,13 @@ TEST_F(file, lends_its_memory_to_the_io_of_another_file)
 	close(fd);
 }
 
-TEST_F(file, is_read_into_and_written_from_a_mapping_of_itself)
+TEST_F(file, is_a_buffer_for_io_on_itself)
 {
 	char *p;
 
 	ASSERT_TRUE(put(self->fd, 1, 0, PG));
 	ASSERT_TRUE(put(self->fd, 2, 2 * PG, PG));
-	/* no page of it is there yet: the fault comes in the middle of it */
+	/* no page is mapped yet, so the copy itself takes the faults */
 	p = mmap(NULL, 4 * PG, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_EQ(PG, pwrite(self->fd, p, PG, PG));
@@ -877,7 +876,7 @@ TEST_F(file, is_read_and_written_by_vectors)
 	EXPECT_TRUE(is_pattern(b, 1, PG + 50, sizeof(b)));
 	EXPECT_EQ(len, pwritev2(self->fd, iov, 4, PG - 50, RWF_DSYNC));
 	EXPECT_EQ(1, self->s->count[FUSE_FSYNC]);
-	/* memory does not keep anybody waiting */
+	/* a read from DAX memory never blocks */
 	errno = 0;
 	EXPECT_EQ(variant->off ? len : -1,
 		  preadv2(self->fd, iov, 4, 0, RWF_NOWAIT));
@@ -921,7 +920,7 @@ TEST_F(file, is_read_and_written_by_io_uring)
 					  PG + 100, flags));
 		EXPECT_EQ(0, ring_op(&ring, IORING_OP_FSYNC, fd, NULL, 0, 0,
 				     flags));
-		/* across the end, and at it */
+		/* across EOF and at EOF */
 		ASSERT_TRUE(put(fd, 9, SIZE - 10, 10));
 		EXPECT_EQ(10, ring_op(&ring, IORING_OP_READ, fd, b, PG,
 				      SIZE - 10, flags));
@@ -931,7 +930,7 @@ TEST_F(file, is_read_and_written_by_io_uring)
 	}
 	EXPECT_EQ(2, self->s->count[FUSE_FSYNC]);
 
-	/* registered buffers that are memory of the file: a long-term pin */
+	/* a registered buffer is a long-term pin, which file memory refuses */
 	p = mmap(NULL, 2 * PG, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 4 * PG);
 	ASSERT_NE(MAP_FAILED, p);
 	fixed = (struct iovec){ p, 2 * PG };
@@ -985,7 +984,7 @@ TEST_F(file, is_read_and_written_by_aio)
 	free(c);
 }
 
-TEST_F(file, is_read_to_the_end_and_not_across_it)
+TEST_F(file, is_read_up_to_its_end)
 {
 	char b[2 * PG];
 
@@ -1026,7 +1025,7 @@ TEST_F(file, is_opened_by_its_handle)
 	EXPECT_TRUE(got(self->fd, 2, 0, PG));
 	EXPECT_EQ(1, self->n->nfmap);
 	close(fd);
-	/* when the kernel has forgotten it */
+	/* after the kernel has forgotten the inode */
 	close(self->fd);
 	self->fd = -1;
 	ASSERT_TRUE(forgotten(self->s, "f"));
@@ -1038,14 +1037,14 @@ TEST_F(file, is_opened_by_its_handle)
 	EXPECT_TRUE(put(fd, 3, 0, PG));
 	EXPECT_TRUE(got(fd, 3, 0, PG));
 	close(fd);
-	/* not when it has become another file */
+	/* another generation is another file */
 	h.bytes[8]++;
 	EXPECT_EQ(-1, open_by_handle_at(mnt, &h.h, O_RDWR | O_CLOEXEC));
 	EXPECT_EQ(ESTALE, errno);
 	close(mnt);
 }
 
-TEST_F(file, is_not_frozen)
+TEST_F(file, cannot_be_frozen)
 {
 	int mnt = open(self->s->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -1063,7 +1062,7 @@ static int remount(struct raw_server *s, unsigned long flags)
 	       errno : 0;
 }
 
-TEST_F(file, keeps_its_mount_writable_while_somebody_can_write)
+TEST_F(file, keeps_its_mount_writable_while_open_for_writing)
 {
 	char *p;
 	int fd;
@@ -1078,7 +1077,7 @@ TEST_F(file, keeps_its_mount_writable_while_somebody_can_write)
 	EXPECT_EQ(EBUSY, remount(self->s, MS_RDONLY));
 	munmap(p, PG);
 
-	/* who reads is no obstacle */
+	/* readers don't prevent the remount */
 	fd = open_in(self->s, "f", O_RDONLY);
 	ASSERT_LE(0, fd);
 	p = mmap(NULL, 4 * PG, PROT_READ, MAP_SHARED, fd, 0);
@@ -1103,7 +1102,7 @@ TEST_F(file, keeps_its_mount_writable_while_somebody_can_write)
 	EXPECT_TRUE(got(self->fd, 2, 0, PG));
 }
 
-TEST_F(file, keeps_its_mount_while_it_is_open_or_in_memory)
+TEST_F(file, keeps_its_mount_busy_while_open_or_mapped)
 {
 	char *p = mmap(NULL, 2 * PG, PROT_READ | PROT_WRITE, MAP_SHARED,
 		       self->fd, 0);
@@ -1120,13 +1119,13 @@ TEST_F(file, keeps_its_mount_while_it_is_open_or_in_memory)
 	EXPECT_EQ(0, rs_unmount(self->s));
 }
 
-/* A mapped file and an ordinary one beside each other */
+/* Where a mapped file and an ordinary one differ */
 
 FIXTURE(both) {
 	struct raw_server *s;
 	struct rs_node *f, *plain;
 	int fd, plain_fd;
-	char *p;	/* the mapped file in memory, a pattern with seed 1 */
+	char *p;	/* mapping of @f, has pattern 1 */
 };
 
 FIXTURE_SETUP(both)
@@ -1157,7 +1156,7 @@ FIXTURE_SETUP(both)
 	ASSERT_TRUE(put(self->plain_fd, 2, 0, 4 * PG));
 }
 
-/* What the setup has put there, and the size */
+/* The data from the setup, and the size */
 #define EXPECT_UNCHANGED()						\
 	do {								\
 		EXPECT_EQ(SIZE, size_of(self->fd));			\
@@ -1189,7 +1188,7 @@ TEST_F(both, differ_in_truncate)
 	EXPECT_EQ(EOPNOTSUPP, try_open(self->s, "f",
 				       O_WRONLY | O_TRUNC | O_CREAT));
 	EXPECT_EQ(0, self->s->count[FUSE_SETATTR]);
-	/* that is the size which it has */
+	/* the current size is allowed */
 	EXPECT_EQ(0, ftruncate(self->fd, SIZE));
 	EXPECT_EQ(0, truncate(path, SIZE));
 	EXPECT_EQ(0, notes->setattr_valid & FATTR_SIZE);
@@ -1224,7 +1223,7 @@ TEST_F(both, differ_in_fallocate)
 		EXPECT_EQ(-1, fallocate(self->fd, modes[i], SIZE, PG));
 		EXPECT_EQ(EOPNOTSUPP, errno);
 	}
-	/* the same by another way */
+	/* madvise() punches a hole as well */
 	EXPECT_EQ(-1, madvise(self->p, 2 * MB, MADV_REMOVE));
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	EXPECT_EQ(0, self->s->count[FUSE_FALLOCATE]);
@@ -1257,7 +1256,7 @@ TEST_F(both, differ_in_copy_file_range)
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	EXPECT_UNCHANGED();
 
-	/* out of it: what is in memory, which the server does not know */
+	/* copying out works, and needs no request to the server */
 	pattern(self->p + PG, 3, PG, PG);
 	EXPECT_EQ(PG, copy_file_range(self->fd, &in, self->plain_fd, &in, PG,
 				      0));
@@ -1274,7 +1273,7 @@ TEST_F(both, differ_in_copy_file_range)
 	EXPECT_EQ(0, self->s->count[FUSE_COPY_FILE_RANGE]);
 	EXPECT_EQ(0, self->s->count[FUSE_COPY_FILE_RANGE_64]);
 
-	/* the server is asked, and says that it can't */
+	/* for ordinary files the kernel asks the server, which can't copy */
 	in = 0;
 	out = 8 * PG;
 	EXPECT_EQ(PG, copy_file_range(self->plain_fd, &in, self->plain_fd,
@@ -1309,7 +1308,7 @@ TEST_F(both, differ_in_writes_at_the_end)
 		EXPECT_UNCHANGED();
 		close(fd);
 	}
-	/* the rest of the last page is not the file's */
+	/* the rest of the last page stays as it is */
 	self->p[SIZE] = 'x';
 	EXPECT_EQ(10, pwrite(self->fd, self->p + SIZE - 10, 500, SIZE - 10));
 	EXPECT_EQ('x', self->p[SIZE]);
@@ -1318,7 +1317,7 @@ TEST_F(both, differ_in_writes_at_the_end)
 	pattern(self->p + SIZE - PG, 1, SIZE - PG, PG);
 	EXPECT_EQ(-1, pwritev2(self->fd, iov, 2, 0, RWF_APPEND));
 	EXPECT_EQ(EOPNOTSUPP, errno);
-	/* by other ways */
+	/* the same by splice, sendfile, write and io_uring */
 	ASSERT_EQ(PG, write(pipefd[1], b, PG));
 	EXPECT_EQ(-1, splice(pipefd[0], NULL, self->fd, &(loff_t){ SIZE }, PG,
 			     0));
@@ -1347,7 +1346,7 @@ TEST_F(both, differ_in_writes_at_the_end)
 	close(pipefd[1]);
 	close(mem);
 
-	/* an ordinary file is cut off and grows */
+	/* an ordinary file can shrink and grow */
 	ASSERT_EQ(0, ftruncate(self->plain_fd, PG));
 	EXPECT_EQ(PG, pwrite(self->plain_fd, b, PG, PG - 10));
 	EXPECT_EQ(2 * PG - 10, size_of(self->plain_fd));
@@ -1369,7 +1368,7 @@ TEST_F(both, differ_in_MAP_SYNC)
 				   MAP_SHARED_VALIDATE | MAP_SYNC,
 				   self->plain_fd, 0));
 	EXPECT_EQ(EOPNOTSUPP, errno);
-	/* a flag that nobody knows */
+	/* an unknown flag */
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, PG, PROT_READ | PROT_WRITE,
 				   MAP_SHARED_VALIDATE | 0x800000, self->fd,
 				   0));
@@ -1399,7 +1398,7 @@ TEST_F(both, differ_in_SEEK_DATA_and_SEEK_HOLE)
 	EXPECT_EQ(1, self->s->count[FUSE_LSEEK]);
 }
 
-/* The kernel is to ask for the attributes when it needs them next */
+/* Make the kernel request the attributes again */
 static int drop_attributes(struct raw_server *s, const struct rs_node *n)
 {
 	struct fuse_notify_inval_inode_out inval = {
@@ -1440,7 +1439,7 @@ TEST_F(both, differ_in_the_DAX_attribute)
 	EXPECT_EQ(0, stx.stx_attributes & STATX_ATTR_DAX);
 }
 
-TEST_F(both, keep_their_page_cache_apart_from_notifications)
+TEST_F(both, differ_in_page_cache_notifications)
 {
 	struct {
 		struct fuse_notify_store_out out;
@@ -1469,7 +1468,7 @@ TEST_F(both, keep_their_page_cache_apart_from_notifications)
 	EXPECT_EQ(-EINVAL, rs_reply(self->s, 0, FUSE_NOTIFY_STORE, &store,
 				    sizeof(store)));
 	EXPECT_UNCHANGED();
-	/* not even the faults are taken again */
+	/* the pages stay mapped */
 	EXPECT_EQ(0, rs_reply(self->s, 0, FUSE_NOTIFY_INVAL_INODE, &inval,
 			      sizeof(inval)));
 	EXPECT_GE(2, faults_in(self->p, 4 * PG));
@@ -1478,7 +1477,7 @@ TEST_F(both, keep_their_page_cache_apart_from_notifications)
 	notes->retrieved = 4711;
 	EXPECT_EQ(0, rs_reply(self->s, 0, FUSE_NOTIFY_RETRIEVE, &retrieve,
 			      sizeof(retrieve)));
-	/* it is counted before it is looked at */
+	/* the server counts a request before it calls the hook */
 	for (int i = 0; i < 5000 && (*replies < 1 || notes->retrieved); i++)
 		usleep(1000);
 	EXPECT_EQ(1, *replies);
@@ -1487,7 +1486,7 @@ TEST_F(both, keep_their_page_cache_apart_from_notifications)
 	EXPECT_UNCHANGED();
 	munmap(p, 2 * MB);
 
-	/* the ordinary file has a cache for this */
+	/* all of this works on the page cache of an ordinary file */
 	store.out.offset = 0;
 	store.out.nodeid = rs_ino(self->s, self->plain);
 	retrieve.nodeid = store.out.nodeid;
@@ -1506,7 +1505,7 @@ TEST_F(both, keep_their_page_cache_apart_from_notifications)
 	EXPECT_TRUE(got(self->plain_fd, 2, 0, PG));
 }
 
-TEST_F(both, differ_in_a_size_that_the_server_makes_up)
+TEST_F(both, differ_in_a_wrong_size_from_the_server)
 {
 	notes->setattr_size = 100;
 	EXPECT_EQ(0, fchmod(self->fd, 0600));
@@ -1520,7 +1519,7 @@ TEST_F(both, differ_in_a_size_that_the_server_makes_up)
 					 self->fd, LEN), false));
 }
 
-TEST_F(both, differ_in_whose_memory_is_free_after_unlink)
+TEST_F(both, differ_in_keeping_a_device_range_after_unlink)
 {
 	char path[PATH_MAX];
 
@@ -1541,7 +1540,7 @@ TEST_F(both, differ_in_whose_memory_is_free_after_unlink)
 	EXPECT_TRUE(got(self->fd, 1, 0, 4 * PG));
 }
 
-/* Everything that syncs, when nobody is there to be asked */
+/* Every way to sync a mapped file works without a server */
 #define EXPECT_SYNCED_WITHOUT_SERVER()					\
 	do {								\
 		self->p[0] = 'x';					\
@@ -1598,7 +1597,7 @@ TEST_F(both, differ_in_lseek_after_the_server_was_killed)
 	EXPECT_EQ(ENOTCONN, errno);
 }
 
-/* Where a file lies */
+/* FIEMAP */
 
 struct map_report {
 	struct fiemap h;
@@ -1631,7 +1630,7 @@ TEST_F(both, differ_in_FIEMAP)
 
 	EXPECT_EQ(EOPNOTSUPP, fiemap(self->plain_fd, 0, ~0ULL, 0, 64, &r));
 
-	/* one extent; its end is the file's, or that of the last page */
+	/* one extent; it ends at EOF or at the end of the last page */
 	ASSERT_EQ(0, fiemap(self->fd, 0, ~0ULL, 0, 64, &r));
 	ASSERT_EQ(1, r.h.fm_mapped_extents);
 	EXPECT_EQ(0, r.e[0].fe_logical);
@@ -1654,20 +1653,20 @@ TEST_F(both, differ_in_FIEMAP)
 	EXPECT_EXTENT(r.e[2], 4 * PG, 30 * MB, 5 * PG);
 	EXPECT_EQ(0, r.e[0].fe_flags | r.e[1].fe_flags);
 	EXPECT_EQ(FIEMAP_EXTENT_LAST, r.e[2].fe_flags);
-	/* just the number */
+	/* the number of extents only */
 	ASSERT_EQ(0, fiemap(fd, 0, ~0ULL, 0, 0, &r));
 	EXPECT_EQ(3, r.h.fm_mapped_extents);
 	EXPECT_EQ(0, r.e[0].fe_length);
-	/* less room than extents: the last one there is not the last */
+	/* fewer slots than extents: the last one returned lacks the flag */
 	ASSERT_EQ(0, fiemap(fd, 0, ~0ULL, 0, 2, &r));
 	ASSERT_EQ(2, r.h.fm_mapped_extents);
 	EXPECT_EXTENT(r.e[1], 3 * PG, 16 * MB, PG);
 	EXPECT_EQ(0, r.e[1].fe_flags);
-	/* the one in the middle, and none */
+	/* a range with one extent, and an empty one */
 	ASSERT_EQ(0, fiemap(fd, 3 * PG, PG, 0, 64, &r));
 	ASSERT_EQ(1, r.h.fm_mapped_extents);
 	EXPECT_EXTENT(r.e[0], 3 * PG, 16 * MB, PG);
-	/* the last flag may say that it is the last of those asked for */
+	/* the flag may mark the last extent of the range */
 	EXPECT_EQ(0, r.e[0].fe_flags & ~FIEMAP_EXTENT_LAST);
 	ASSERT_EQ(0, fiemap(fd, 9 * PG, PG, 0, 64, &r));
 	EXPECT_EQ(0, r.h.fm_mapped_extents);
@@ -1698,7 +1697,7 @@ TEST_F(both, differ_in_FIEMAP_of_a_stripe_set)
 	close(fd);
 }
 
-/* What the server says about a file when it is opened */
+/* The open flags of the server */
 
 FIXTURE(open_flags) {
 	struct raw_server *s;
@@ -1729,7 +1728,7 @@ FIXTURE_VARIANT_ADD(open_flags, parallel_direct_writes) {
 	.flags = FOPEN_PARALLEL_DIRECT_WRITES | FOPEN_DIRECT_IO,
 };
 
-FIXTURE_VARIANT_ADD(open_flags, that_nobody_knows) {
+FIXTURE_VARIANT_ADD(open_flags, unknown) {
 	.flags = ~((FOPEN_PASSTHROUGH << 1) - 1),
 };
 
@@ -1767,7 +1766,7 @@ TEST_F(open_flags, do_not_matter_to_a_mapped_file)
 	p = mmap(NULL, MB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_TRUE(is_pattern(p + 10, 1, 10, 9000));
-	/* an open with other flags beside it */
+	/* a second open with other flags */
 	self->s->open_flags = 0;
 	EXPECT_EQ(0, try_open(self->s, "f", O_RDWR));
 	EXPECT_TRUE(got(fd, 1, 10, 9000));
@@ -1797,7 +1796,7 @@ TEST_F(open_flags, matter_to_an_ordinary_file)
 		  self->s->count[FUSE_FLUSH]);
 }
 
-/* What needs a server or files of its own */
+/* Tests that configure the server before it starts */
 
 FIXTURE(own) {
 	struct raw_server *s;
@@ -1818,7 +1817,7 @@ FIXTURE_TEARDOWN(own)
 	rs_free(self->s);
 }
 
-TEST_F(own, setuid_is_lost_by_a_write_also_if_the_server_wants_to_do_that)
+TEST_F(own, a_write_clears_setuid_even_if_the_server_offers_to)
 {
 	static const uint64_t want[] = {
 		FUSE_HANDLE_KILLPRIV, FUSE_HANDLE_KILLPRIV_V2
@@ -1850,7 +1849,7 @@ TEST_F(own, setuid_is_lost_by_a_write_also_if_the_server_wants_to_do_that)
 	}
 }
 
-TEST_F(own, a_write_fails_if_the_server_keeps_setuid)
+TEST_F(own, a_write_fails_if_the_server_does_not_clear_setuid)
 {
 	struct rs_node *f = add_mapped(self->s, "f", 0, OFF, SIZE);
 	pid_t pid;
@@ -1872,7 +1871,7 @@ TEST_F(own, a_write_fails_if_the_server_keeps_setuid)
 	close(fd);
 }
 
-/* The server's own: whether files have capabilities */
+/* In the server process: whether files have capabilities */
 static bool has_caps;
 
 static int serve_caps(struct raw_server *s, const struct fuse_in_header *ih,
@@ -1898,7 +1897,7 @@ static int serve_caps(struct raw_server *s, const struct fuse_in_header *ih,
 	return 0;
 }
 
-TEST_F(own, file_capabilities_are_lost_by_a_write)
+TEST_F(own, a_write_removes_file_capabilities)
 {
 	static const char caps[20] = { 0, 0, 0, 2, 0, 4 };
 	struct raw_server *s = self->s;
@@ -1916,13 +1915,13 @@ TEST_F(own, file_capabilities_are_lost_by_a_write)
 	EXPECT_EQ(1, s->count[FUSE_REMOVEXATTR]);
 	close(fd);
 
-	/* known to have none, so nobody is asked */
+	/* the kernel knows that the file has none, and doesn't ask again */
 	fd = open_in(s, "f", O_RDWR);
 	ASSERT_LE(0, fd);
 	asked = s->count[FUSE_GETXATTR];
 	EXPECT_TRUE(put(fd, 1, 0, 10));
 	EXPECT_EQ(asked, s->count[FUSE_GETXATTR]);
-	/* until it gets some again */
+	/* until the file gets capabilities again */
 	snprintf(path, sizeof(path), "%s/f", s->mnt);
 	ASSERT_EQ(0, setxattr(path, "security.capability", caps, sizeof(caps),
 			      0));
@@ -1932,7 +1931,7 @@ TEST_F(own, file_capabilities_are_lost_by_a_write)
 	close(fd);
 }
 
-TEST_F(own, FOPEN_NONSEEKABLE_and_FOPEN_STREAM_take_the_position_away)
+TEST_F(own, FOPEN_NONSEEKABLE_and_FOPEN_STREAM_disable_seeking)
 {
 	static const uint32_t flags[] = { FOPEN_NONSEEKABLE, FOPEN_STREAM };
 	char b[100] = {};
@@ -1956,13 +1955,13 @@ TEST_F(own, FOPEN_NONSEEKABLE_and_FOPEN_STREAM_take_the_position_away)
 	EXPECT_EQ(0, self->s->count[FUSE_READ] + self->s->count[FUSE_WRITE]);
 }
 
-TEST_F(own, truncate_of_a_file_that_was_never_open_gets_its_map_first)
+TEST_F(own, truncate_of_an_unopened_file_fetches_its_map_first)
 {
 	struct rs_node *f = add_mapped(self->s, "f", 0, OFF, SIZE);
 	struct rs_node *plain = rs_add_file(self->s, FUSE_ROOT_ID, "plain");
 	char path[PATH_MAX];
 
-	/* the server has another idea of the size */
+	/* the server reports another size */
 	f->size = 0;
 	ASSERT_EQ(0, start_server(self->s));
 	snprintf(path, sizeof(path), "%s/f", self->s->mnt);
@@ -2082,7 +2081,7 @@ TEST_F(own, a_new_mtime_does_not_invalidate_a_mapped_file)
 	close(fd);
 }
 
-TEST_F(own, a_mapped_file_writes_nothing_back)
+TEST_F(own, a_mapped_file_has_no_writeback)
 {
 	uint32_t *count = self->s->count;
 	char *p;
@@ -2116,7 +2115,7 @@ TEST_F(own, a_mapped_file_writes_nothing_back)
 	EXPECT_EQ(0, fsync(plain));
 	EXPECT_EQ(1, count[FUSE_WRITE]);
 
-	/* the times that the server has not heard of are no reason to fail */
+	/* failing to send the new times to the server is not an error */
 	rs_kill(self->s);
 	EXPECT_TRUE(put(fd, 3, 0, PG));
 	pattern(p + PG, 3, PG, PG);
@@ -2130,14 +2129,14 @@ TEST_F(own, a_mapped_file_writes_nothing_back)
 	close(fd);
 }
 
-/* More of them than are looked at without a pause */
-TEST_F(own, many_pages_that_a_mapping_has_written_are_synced_and_need_no_server)
+/* More pages than the kernel scans before it reschedules */
+TEST_F(own, many_dirty_pages_are_synced_without_writeback)
 {
 	size_t len = 5000 * PG;
 	char *p;
 	int fd;
 
-	/* no 2 MiB pages: file and device are out of step */
+	/* the device offset is unaligned, which rules out 2 MiB pages */
 	add_mapped(self->s, "f", 0, OFF + PG, len);
 	ASSERT_EQ(0, start_server(self->s));
 	fd = open_in(self->s, "f", O_RDWR);
@@ -2181,30 +2180,30 @@ TEST_F(own, RWF_NOWAIT_does_not_wait_for_another_writer)
 	struct iovec iov = { &c, 1 };
 	pthread_t thread;
 	time_t end = time(NULL) + 20;
-	bool reader_told = false, writer_told = false;
+	bool read_refused = false, write_refused = false;
 	int fd;
 
 	add_mapped(self->s, "f", 0, OFF, SIZE);
 	ASSERT_EQ(0, start_server(self->s));
-	/* without O_DIRECT no write may be tried with RWF_NOWAIT */
+	/* writes with RWF_NOWAIT need O_DIRECT */
 	fd = w.fd = open_in(self->s, "f", O_RDWR | O_DIRECT);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(1, pwritev2(fd, &iov, 1, 0, RWF_NOWAIT));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_on, &w));
-	while (!(reader_told && writer_told) && time(NULL) < end) {
+	while (!(read_refused && write_refused) && time(NULL) < end) {
 		if (preadv2(fd, &iov, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN)
-			reader_told = true;
+			read_refused = true;
 		if (pwritev2(fd, &iov, 1, 0, RWF_NOWAIT) < 0 && errno == EAGAIN)
-			writer_told = true;
+			write_refused = true;
 	}
 	__atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	EXPECT_TRUE(reader_told);
-	EXPECT_TRUE(writer_told);
+	EXPECT_TRUE(read_refused);
+	EXPECT_TRUE(write_refused);
 	close(fd);
 }
 
-/* A file descriptor of a user namespace that maps one id; -1 without one */
+/* Returns an fd of a user namespace that maps one ID, or -1 */
 static int user_namespace(uint32_t inside, uint32_t outside)
 {
 	int ready[2], fd = -1;
@@ -2239,7 +2238,7 @@ static int user_namespace(uint32_t inside, uint32_t outside)
 	return fd;
 }
 
-/* As what user can the file be opened for writing? 0 or errno */
+/* Open, write and read the file as user @uid; returns 0 or errno */
 static int open_as(uid_t uid, int dir, const char *name)
 {
 	pid_t pid = fork();
