@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps of FUSE: all that can happen at the same time.
+ * FUSE DAX file maps: concurrent operations and failures.
  *
- * Actors open files, fault, read and write, fork, are killed; others evict
- * inodes, offer broken maps, take devices from the table, unmount, abort, kill
- * the server, unbind a device, or report bad memory. Each two of them run
- * against each other, and all of them at once. A generation is one server with
- * its mount and the actors, each one a process, for some hundredths of a
- * second; thereafter everything must be gone, and the next generation must find
- * the data of the ones before it.
+ * Some actors open files, fault, read and write, fork, or are killed. Others
+ * evict inodes, open files with broken maps, unregister devices, unmount, abort
+ * the connection, kill the server, unbind a device, or poison a page. The tests
+ * run every pair of actors, and all of them at once. Each actor is a process. A
+ * generation runs the actors on one mount for some hundredths of a second.
+ * Afterwards all maps must be free, and the next generation must find the data
+ * of the earlier ones.
  *
- * Every operation has a deadline and an exact set of results. The first device
- * is never touched by anybody, so what is on it can always be read and written
- * by whoever has it open. The second one is the one that suffers. A page of
- * device memory can't be unpoisoned; binding the device anew makes new pages.
+ * Every operation has a deadline and a list of valid results. No actor unbinds
+ * or poisons the first device, so its data can always be read and written
+ * through an open file. Failures affect only the second device. A page can't be
+ * unpoisoned, so the test binds the device again, which makes new pages.
  *
- * FMAP_STRESS_SECONDS says how long the program runs, about (default 40), and
- * FMAP_STRESS_SEED repeats what a run has chosen, if not what the scheduler has.
+ * The program runs for about FMAP_STRESS_SECONDS (default 40).
+ * FMAP_STRESS_SEED repeats the random choices of a run, but not its scheduling.
  *
  * Needs root, /dev/fuse, fusectl and two DAX devices bound to the fsdev driver
  * of at least 64 MiB each; overwrites them.
@@ -30,14 +30,14 @@
 #include "fmap_test.h"
 #include "fmap_random.h"
 
-#define DEADLINE	60	/* seconds for an operation of any kind */
-#define NO_TIMEOUT	1000000	/* the deadline is what ends a test */
+#define DEADLINE	60	/* seconds for any operation */
+#define NO_TIMEOUT	1000000	/* the deadline ends a test that hangs */
 
 #define SAFE		0	/* devices, and their indexes */
 #define LOST		1
 
 #define STAMP		64	/* constant bytes at the start of each page */
-#define SLOTS		2048	/* here, 8 bytes for each actor */
+#define SLOTS		2048	/* offset of the slots: 8 bytes per actor */
 #define PRIVATE_AT	3072	/* written by private mappings only */
 
 enum actor {
@@ -52,7 +52,7 @@ static const char *const actor_name[NACTORS] = {
 };
 
 #define BIT(actor)	(1U << (actor))
-/* What can be the end of a mount */
+/* Actors that may end a mount */
 #define ENDS		(BIT(UNMOUNTS) | BIT(ABORTS) | BIT(KILLS))
 
 enum file { WHOLE, PIECES, ON_LOST, STRIPED, WIDE, POISONED, NFILES };
@@ -81,25 +81,25 @@ struct worker {
 	pid_t pid;
 	enum actor actor;
 	bool gone;
-	const char *what;	/* it does, on which file, since when */
+	const char *what;	/* current operation, file, start */
 	const char *name;
 	uint64_t since;
 };
 
-/* What all processes share */
+/* Shared by all processes */
 static struct shared {
-	uint32_t mask;		/* who is there */
+	uint32_t mask;		/* actors in this generation */
 	unsigned int conn;
-	bool running;		/* the server's own actors may act */
+	bool running;		/* the server process may act */
 	bool stop;
-	bool forget_all;	/* the server shall; it clears this then */
-	uint64_t hit;		/* when the disruptive ones begin */
+	bool forget_all;	/* request to the server, which clears it */
+	uint64_t hit;		/* start of the disruptive actors */
 	bool hung;
 	bool failed;
 	char msg[512];
 	uint32_t done[NACTORS];
-	struct worker worker[MAX_ACTORS + 1];	/* the last one is the test */
-	/* Versions in the slots, 0: none yet */
+	struct worker worker[MAX_ACTORS + 1];	/* and the test itself */
+	/* Last version in each slot, 0: none */
 	uint32_t version[MAX_ACTORS][NFILES][MAX_PAGES];
 } *sh;
 
@@ -107,7 +107,7 @@ static struct raw_server *server;
 static struct worker *me;
 static int connections_before;
 static unsigned int seed;
-static bool no_slots;		/* whoever may be killed has none */
+static bool no_slots;		/* for processes that may be killed */
 
 static unsigned int below(unsigned int n)
 {
@@ -119,7 +119,7 @@ static bool in_mask(uint32_t actors)
 	return sh->mask & actors;
 }
 
-/* The first thing that went wrong is what counts */
+/* Only the first problem is reported */
 __attribute__((format(printf, 1, 2)))
 static void problem(const char *fmt, ...)
 {
@@ -137,12 +137,12 @@ static bool stopped(void)
 	return __atomic_load_n(&sh->stop, __ATOMIC_ACQUIRE) || sh->failed;
 }
 
-static void did(enum actor a)
+static void count_act(enum actor a)
 {
 	__atomic_add_fetch(&sh->done[a], 1, __ATOMIC_RELAXED);
 }
 
-/* The next step, for the deadline and for messages */
+/* Record the next step for the deadline and the messages */
 static void step(const char *what, const char *name)
 {
 	me->what = what;
@@ -157,7 +157,7 @@ static bool is_one_of(int err, const int *list)
 	return *list;
 }
 
-/* A result that has to be among some, 0 is always right */
+/* The result must be 0 or one of the listed errors */
 #define EXPECT_ONE_OF(_err, ...)					\
 	do {								\
 		int err_ = (_err);					\
@@ -166,8 +166,8 @@ static bool is_one_of(int err, const int *list)
 				me->what, me->name, strerror(err_));	\
 	} while (0)
 
-/* Sleep, but not beyond the end of the generation */
-static void rest(unsigned int us)
+/* Sleep, at most until the end of the generation */
+static void sleep_for(unsigned int us)
 {
 	uint64_t end = now() + us * 1000ULL;
 
@@ -175,7 +175,7 @@ static void rest(unsigned int us)
 		usleep(us < 1000 ? us : 1000);
 }
 
-/* Where things are */
+/* Files and devices */
 
 static int dev_of(int f, unsigned long page)
 {
@@ -189,7 +189,7 @@ static bool is_poisoned(int f, unsigned long page)
 	return f == POISONED && page == POISONED_PAGE;
 }
 
-/* Whether the page may fail */
+/* Whether access to the page may fail */
 static bool may_fail(int f, unsigned long page)
 {
 	return (in_mask(BIT(UNBINDS)) && dev_of(f, page) == LOST) ||
@@ -228,7 +228,7 @@ static void add_files(struct raw_server *s)
 		rs_set_map(s, rs_add_file(s, FUSE_ROOT_ID, file[f].name), &m);
 	}
 
-	/* behind the device; twice the same page; cut short; of no version */
+	/* past the end of the device; a page twice; too short; bad version */
 	for (int i = 0; i < NBROKEN; i++) {
 		struct rs_node *n;
 
@@ -255,7 +255,7 @@ static bool is_stamp(const void *b, int f, unsigned long page)
 	return is_poisoned(f, page) || is_pattern(b, f + 1, page * PG, STAMP);
 }
 
-/* The server's side */
+/* The server process */
 
 static void close_or_open_device(struct raw_server *s)
 {
@@ -270,19 +270,19 @@ static void close_or_open_device(struct raw_server *s)
 	} else {
 		snprintf(path, sizeof(path), "/dev/%s", s->dev[index].name);
 		fd = open(path, O_RDWR | O_CLOEXEC);
-		/* unbound */
+		/* the device is unbound */
 		if (fd < 0)
 			return;
 		ret = rs_daxdev_open(s->fd, fd, index, 0);
 		close(fd);
 	}
 	if (ret >= 0)
-		did(REGISTERS);
+		count_act(REGISTERS);
 	else if (!is_one_of(-ret, right))
 		problem("(un)registering a device: %s", strerror(-ret));
 }
 
-/* A thread of the server's process */
+/* A thread of the server process */
 static void *server_acts(void *arg)
 {
 	struct raw_server *s = arg;
@@ -305,7 +305,7 @@ static void *server_acts(void *arg)
 	return NULL;
 }
 
-/* Some requests take longer, so that there is something to interrupt */
+/* Delay some requests, so that actors can interrupt them */
 static int slow_hook(struct raw_server *s, const struct fuse_in_header *ih,
 		     const void *arg)
 {
@@ -328,7 +328,7 @@ static int slow_hook(struct raw_server *s, const struct fuse_in_header *ih,
 	return 0;
 }
 
-/* Reading and writing, through a mapping or not */
+/* Reads and writes, through a mapping or a file descriptor */
 
 static sigjmp_buf on_fault;
 static volatile sig_atomic_t may_fault;
@@ -336,7 +336,7 @@ static volatile sig_atomic_t may_fault;
 static void sigbus(int sig, siginfo_t *info, void *context)
 {
 	(void)context;
-	/* for whoever has the bad page mapped, whatever he does at the time */
+	/* sent to every process that maps the page, at any time */
 	if (info->si_code == BUS_MCEERR_AO && in_mask(BIT(POISONS)))
 		return;
 	if (!may_fault) {
@@ -347,7 +347,7 @@ static void sigbus(int sig, siginfo_t *info, void *context)
 	siglongjmp(on_fault, 1);
 }
 
-/* memcpy() that tells of SIGBUS */
+/* memcpy() that returns false after SIGBUS */
 static bool copied(void *to, const void *from, size_t len)
 {
 	if (sigsetjmp(on_fault, 1))
@@ -369,13 +369,13 @@ struct use {
 	bool private;
 };
 
-/* Which of both to use */
+/* Whether to use the mapping or the descriptor */
 static bool by_mapping(const struct use *u)
 {
 	return u->fd < 0 || (u->p && !u->private && below(2));
 }
 
-/* 0, or EIO if there was an error or a signal that may be */
+/* Returns 0, or EIO after an error; reports an unexpected error */
 static int transfer(struct use *u, bool write, bool mapped, unsigned long pos,
 		    void *buf, size_t len)
 {
@@ -409,7 +409,7 @@ static uint64_t value(int f, unsigned long page, uint32_t version)
 	       page;
 }
 
-/* The worker's own place in the page has what was written last; write more */
+/* Check the last version in the worker's slot, and write the next */
 static void use_slot(struct use *u, unsigned long page)
 {
 	uint32_t *version = &sh->version[me - sh->worker][u->f][page];
@@ -419,7 +419,7 @@ static void use_slot(struct use *u, unsigned long page)
 	if (transfer(u, false, by_mapping(u), pos, &v, 8))
 		return;
 	if (*version && v != value(u->f, page, *version)) {
-		problem("%s, page %lu: %#llx was written, %#llx is there",
+		problem("%s, page %lu: wrote %#llx, found %#llx",
 			file[u->f].name, page,
 			(unsigned long long)value(u->f, page, *version),
 			(unsigned long long)v);
@@ -434,7 +434,7 @@ static void use_slot(struct use *u, unsigned long page)
 	v = 0;
 	if (!transfer(u, false, by_mapping(u), pos, &v, 8) &&
 	    v != value(u->f, page, *version))
-		problem("%s, page %lu: what was written can't be read",
+		problem("%s, page %lu: read differs from the last write",
 			file[u->f].name, page);
 }
 
@@ -467,7 +467,7 @@ static void use_page(struct use *u)
 		use_slot(u, page);
 }
 
-/* Opening. Where the path may lead, and what the server may answer */
+/* Open a file; the actors of the generation determine which errors are valid */
 static bool opened(struct use *u, const char *name, int flags)
 {
 	static const int gone[] = { ENOENT, 0 };
@@ -530,7 +530,7 @@ static void unmap(struct use *u)
 	u->private = false;
 }
 
-/* Actors, each in a process of its own */
+/* Actors; each one is a process */
 
 static void do_opens(void)
 {
@@ -541,10 +541,10 @@ static void do_opens(void)
 	step("read", file[u.f].name);
 	use_page(&u);
 	close_it(&u);
-	did(OPENS);
+	count_act(OPENS);
 }
 
-/* Lend a page of the mapping to a pipe, which keeps it in use */
+/* Splice a page of the mapping to a pipe, which holds a reference */
 static void lend(struct use *u)
 {
 	unsigned long page = below(file[u->f].npages);
@@ -554,14 +554,14 @@ static void lend(struct use *u)
 
 	step("vmsplice", file[u->f].name);
 	if (pipe2(pipes, O_CLOEXEC)) {
-		problem("no pipe");
+		problem("pipe2 failed");
 		return;
 	}
 	if (vmsplice(pipes[1], &iov, 1, 0) == STAMP) {
 		usleep(below(3000));
 		if (read(pipes[0], b, STAMP) != STAMP ||
 		    (!u->private && !is_stamp(b, u->f, page)))
-			problem("%s, page %lu is not what the pipe gives",
+			problem("%s, page %lu differs from the pipe",
 				file[u->f].name, page);
 	} else if (!may_fail(u->f, page)) {
 		problem("vmsplice of %s, page %lu: %s", file[u->f].name, page,
@@ -578,7 +578,7 @@ static void do_faults(void)
 	if (!opened_any(&u))
 		return;
 	if (mapped(&u)) {
-		/* the mapping alone keeps the file */
+		/* the mapping keeps the file open */
 		if (!u.private && below(2))
 			close_it(&u);
 		for (int i = below(32); i >= 0 && !stopped(); i--) {
@@ -599,7 +599,7 @@ static void do_faults(void)
 	}
 	if (u.fd >= 0)
 		close_it(&u);
-	did(FAULTS);
+	count_act(FAULTS);
 }
 
 static void do_reads(void)
@@ -616,10 +616,10 @@ static void do_reads(void)
 	if (fsync(u.fd) && !(errno == EIO && any_may_fail(u.f)))
 		problem("fsync of %s: %s", file[u.f].name, strerror(errno));
 	close_it(&u);
-	did(READS);
+	count_act(READS);
 }
 
-/* Neither the server nor this process may outlive the test */
+/* Fork a process that dies with its parent */
 static pid_t fork_actor(void)
 {
 	pid_t pid = fork();
@@ -629,7 +629,7 @@ static pid_t fork_actor(void)
 		seed++;
 	}
 	if (pid < 0)
-		problem("no process: %s", strerror(errno));
+		problem("fork: %s", strerror(errno));
 	return pid;
 }
 
@@ -672,7 +672,7 @@ static void do_forks(void)
 		unmap(&u);
 	}
 	close_it(&u);
-	did(FORKS);
+	count_act(FORKS);
 }
 
 static void do_signals(void)
@@ -692,27 +692,27 @@ static void do_signals(void)
 	kill(pid, SIGKILL);
 	status = status_of(pid);
 	if (status != SIGKILL)
-		problem("a process that was killed ended with %#x", status);
-	did(SIGNALS);
+		problem("a killed process ended with %#x", status);
+	count_act(SIGNALS);
 }
 
 static void do_evicts(void)
 {
 	if (below(4)) {
-		/* this drops names that are not in use */
+		/* a remount drops unused dentries */
 		step("remount", "");
 		if (!mount(NULL, server->mnt, NULL,
 			   MS_REMOUNT | MS_NOSUID | MS_NODEV, NULL))
-			did(EVICTS);
+			count_act(EVICTS);
 		else if (!(errno == EINVAL && in_mask(BIT(UNMOUNTS))))
 			EXPECT_ONE_OF(errno, 0);
 	} else {
-		/* a kernel may have no sysctl */
+		/* the kernel may lack sysctl */
 		step("drop caches", "");
 		EXPECT_ONE_OF(-write_file("/proc/sys/vm/drop_caches", "2"),
 			      ENOENT);
 	}
-	rest(below(5000));
+	sleep_for(below(5000));
 }
 
 static void do_refuses(void)
@@ -725,17 +725,17 @@ static void do_refuses(void)
 		problem("%s can be opened", name);
 		close(u.fd);
 	}
-	did(REFUSES);
+	count_act(REFUSES);
 }
 
-/* The server's process does it; this one sees to it that devices are asked for */
+/* The server process registers devices; this actor triggers requests for them */
 static void do_registers(void)
 {
 	struct use u;
 
 	if (opened_any(&u))
 		close_it(&u);
-	rest(below(5000));
+	sleep_for(below(5000));
 }
 
 static void do_unmounts(void)
@@ -746,10 +746,10 @@ static void do_unmounts(void)
 
 	step("unmount", "");
 	if (!umount2(server->mnt, flags[below(5)]))
-		did(UNMOUNTS);
+		count_act(UNMOUNTS);
 	else
 		EXPECT_ONE_OF(errno, EBUSY, EINVAL);
-	rest(below(5000));
+	sleep_for(below(5000));
 }
 
 static void do_aborts(void)
@@ -759,27 +759,27 @@ static void do_aborts(void)
 	step("abort", "");
 	ret = abort_connection(sh->conn);
 	if (!ret)
-		did(ABORTS);
+		count_act(ABORTS);
 	else if (!in_mask(BIT(UNMOUNTS)))
 		EXPECT_ONE_OF(-ret, 0);
 	else
 		EXPECT_ONE_OF(-ret, ENOENT);
-	rest(20000);
+	sleep_for(20000);
 }
 
 static void do_kills(void)
 {
 	step("kill", "");
 	EXPECT_ONE_OF(kill(server->pid, SIGKILL) ? errno : 0, 0);
-	did(KILLS);
-	rest(300000);
+	count_act(KILLS);
+	sleep_for(300000);
 	/*
-	 * It may be caught in a notification about a name, waiting for a lock
-	 * that a LOOKUP has which waits for the server: as ever with FUSE, only
-	 * an abort ends that.
+	 * A server thread may be in a notification about a name and wait for a
+	 * lock. The LOOKUP that holds the lock waits for the server. Only an
+	 * abort ends this deadlock, as with any FUSE server.
 	 */
 	abort_connection(sh->conn);
-	rest(1000000);
+	sleep_for(1000000);
 }
 
 static void do_unbinds(void)
@@ -788,15 +788,15 @@ static void do_unbinds(void)
 
 	step("unbind", dax[LOST]);
 	ret = bind_to(dax[LOST], "fsdev_dax", NULL);
-	/* somebody else may have done it */
+	/* another actor may have unbound it */
 	EXPECT_ONE_OF(-ret, ENODEV);
-	rest(below(10000));
+	sleep_for(below(10000));
 	if (!ret) {
 		step("bind", dax[LOST]);
 		EXPECT_ONE_OF(-bind_to(dax[LOST], NULL, "fsdev_dax"), 0);
-		did(UNBINDS);
+		count_act(UNBINDS);
 	}
-	rest(below(10000));
+	sleep_for(below(10000));
 }
 
 static void do_poisons(void)
@@ -814,12 +814,12 @@ static void do_poisons(void)
 	} else {
 		transfer(&u, false, true, POISONED_PAGE * PG, b, STAMP);
 		if (sigsetjmp(on_fault, 1)) {
-			did(POISONS);
+			count_act(POISONS);
 		} else {
 			may_fault = 1;
 			if (!madvise(u.p + POISONED_PAGE * PG, PG,
 				     MADV_HWPOISON))
-				did(POISONS);
+				count_act(POISONS);
 			else
 				EXPECT_ONE_OF(errno, EBUSY, EFAULT, EHWPOISON,
 					      ENXIO, EIO, ENODEV);
@@ -829,7 +829,7 @@ static void do_poisons(void)
 		unmap(&u);
 	}
 	close_it(&u);
-	rest(below(10000));
+	sleep_for(below(10000));
 }
 
 static void (*const acts[NACTORS])(void) = {
@@ -838,7 +838,7 @@ static void (*const acts[NACTORS])(void) = {
 	do_poisons,
 };
 
-/* Those who disrupt begin at about the same time */
+/* The disruptive actors start at about the same time */
 static void actor_process(void)
 {
 	if (BIT(me->actor) & (ENDS | BIT(UNBINDS) | BIT(POISONS))) {
@@ -846,15 +846,15 @@ static void actor_process(void)
 
 		step("begin", "");
 		if (t < sh->hit)
-			rest((sh->hit - t) / 1000);
+			sleep_for((sh->hit - t) / 1000);
 		if (below(2))
-			rest(below(5000));
+			sleep_for(below(5000));
 	}
 	while (!stopped())
 		acts[me->actor]();
 }
 
-/* The test's process */
+/* The test process */
 
 static void show_stack(const char *who, pid_t pid)
 {
@@ -869,8 +869,8 @@ static void show_stack(const char *who, pid_t pid)
 		fclose(f);
 }
 
-/* Something hangs: say where, for it might stay so */
-static void hanging(int nworkers)
+/* Print the stacks before the abort, since processes may hang for good */
+static void report_hang(int nworkers)
 {
 	write_file("/proc/sysrq-trigger", "w");
 	show_stack("server", server->pid);
@@ -884,7 +884,7 @@ static void hanging(int nworkers)
 			kill(sh->worker[i].pid, SIGKILL);
 }
 
-/* Wait for all workers that have ended until now; how many there are left */
+/* Reap the workers that have exited; returns how many are left */
 static int collect(int nworkers)
 {
 	int left = 0, status;
@@ -896,7 +896,7 @@ static int collect(int nworkers)
 			continue;
 		if (waitpid(w->pid, &status, WNOHANG) != w->pid) {
 			left++;
-			/* it may have begun something just after now() */
+			/* signed: a step may start just after now() */
 			if ((int64_t)(now() - w->since) >
 			    DEADLINE * 1000000000LL) {
 				problem("%s: %s %s hangs", actor_name[w->actor],
@@ -913,7 +913,7 @@ static int collect(int nworkers)
 	return left;
 }
 
-/* Let the actors run for some time, until all have ended */
+/* Run the actors for @us, then wait until all have exited */
 static void run_actors(const enum actor *list, int n, unsigned int us)
 {
 	uint64_t begin = now();
@@ -948,14 +948,14 @@ static void run_actors(const enum actor *list, int n, unsigned int us)
 	while (collect(n)) {
 		usleep(1000);
 		if (sh->hung) {
-			hanging(n);
+			report_hang(n);
 			break;
 		}
 	}
 }
 
-/* Each file can be opened and has what was written */
-static void see_data(void)
+/* Each file can be opened and has the data written before */
+static void check_data(void)
 {
 	struct use u;
 
@@ -971,10 +971,10 @@ static void see_data(void)
 	no_slots = false;
 }
 
-/* How often a device is used by a map */
-static unsigned long device_uses(void)
+/* How many attachments of maps to devices remain */
+static unsigned long attached_maps(void)
 {
-	unsigned long nuses = 0, n;
+	unsigned long attached = 0, n;
 	char path[64], line[256];
 	FILE *f;
 
@@ -982,17 +982,17 @@ static unsigned long device_uses(void)
 	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%*u %*s %*u %*s %*s %lu", &n) == 1)
-			nuses += n;
+			attached += n;
 	if (f)
 		fclose(f);
-	return nuses;
+	return attached;
 }
 
 /*
- * Nobody has a file open. Without names, no map is left and no device used,
- * once the server has answered each RELEASE, which keeps an inode.
+ * No file is open. After the dentries are dropped, all maps must be freed and
+ * detached. That may wait for the reply to a RELEASE, which holds an inode.
  */
-static void see_maps_go(void)
+static void check_maps_are_freed(void)
 {
 	uint64_t end = now() + DEADLINE * 1000000000ULL;
 	char path[64];
@@ -1000,24 +1000,24 @@ static void see_maps_go(void)
 	snprintf(path, sizeof(path), CONNECTIONS "/%u/dax_maps", sh->conn);
 	__atomic_store_n(&sh->forget_all, true, __ATOMIC_RELEASE);
 	while (__atomic_load_n(&sh->forget_all, __ATOMIC_ACQUIRE) ||
-	       number_in(path, "maps") || device_uses()) {
+	       number_in(path, "maps") || attached_maps()) {
 		if (now() > end) {
-			problem("forgotten: %d, %lld maps, %lu uses of devices",
+			problem("forgotten: %d, %lld maps, %lu attachments",
 				!sh->forget_all, number_in(path, "maps"),
-				device_uses());
-			hanging(0);
+				attached_maps());
+			report_hang(0);
 			return;
 		}
 		usleep(500);
 	}
 }
 
-static void see_server_go(void)
+static void check_server_exits(void)
 {
 	uint64_t begin = now();
 	int status, err;
 
-	/* what a process had open at its end may be closed a little later */
+	/* files of an exited process may be closed a little later */
 	do
 		err = umount2(server->mnt, 0) ? errno : 0;
 	while (err == EBUSY && !usleep(500) &&
@@ -1026,8 +1026,8 @@ static void see_server_go(void)
 		problem("the last unmount: %s", strerror(err));
 	while (waitpid(server->pid, &status, WNOHANG) != server->pid) {
 		if (now() - begin > DEADLINE * 1000000000ULL) {
-			problem("the server still has a connection, hangs");
-			hanging(0);
+			problem("the server hangs with its connection");
+			report_hang(0);
 			return;
 		}
 		usleep(500);
@@ -1048,7 +1048,7 @@ static void begin_server(void)
 	sh->mask = 0;
 	server = rs_new();
 	if (!server) {
-		problem("no server");
+		problem("cannot allocate a server");
 		return;
 	}
 	for (int i = 0; i < 2; i++)
@@ -1058,26 +1058,26 @@ static void begin_server(void)
 	server->nthreads = 3;
 	ret = start_server(server);
 	if (ret) {
-		problem("a new server: %s", strerror(-ret));
+		problem("cannot start a server: %s", strerror(-ret));
 		return;
 	}
 	sh->conn = connection_of(server);
-	/* the server's own is the last one, or its end would change nothing */
+	/* the death of the server must close the last descriptor */
 	close(server->fd);
-	see_data();
+	check_data();
 }
 
 static void end_server(void)
 {
 	uint64_t end;
 
-	see_server_go();
+	check_server_exits();
 	if (server->pid > 0)
 		return;
 	server->fd = -1;
 	rs_free(server);
 	server = NULL;
-	/* so may a mount whose last user was a process that ends */
+	/* a mount may also be freed a little later */
 	end = now() + DEADLINE * 1000000000ULL;
 	while (connections() != connections_before && now() < end)
 		usleep(500);
@@ -1086,7 +1086,7 @@ static void end_server(void)
 			connections_before);
 }
 
-/* The server stays for the next generation if nothing speaks against it */
+/* The server stays for the next generation, unless the actors ended it */
 static void generation(const enum actor *list, int n, unsigned int us)
 {
 	unsigned int next = rand_r(&seed);
@@ -1100,7 +1100,7 @@ static void generation(const enum actor *list, int n, unsigned int us)
 	if (!sh->failed)
 		run_actors(list, n, us);
 	if (!sh->failed && !in_mask(ENDS))
-		see_maps_go();
+		check_maps_are_freed();
 	if (!sh->failed && (in_mask(ENDS | BIT(POISONS)) || !below(8)))
 		end_server();
 	if (!sh->failed && in_mask(BIT(POISONS)) &&
@@ -1129,7 +1129,7 @@ static void write_stamps(void)
 
 FIXTURE(stress) {
 	unsigned int seed;
-	uint32_t actors;	/* that are possible here */
+	uint32_t actors;	/* that this kernel supports */
 	unsigned int seconds;
 	uint64_t begin;
 };
@@ -1155,7 +1155,7 @@ FIXTURE_SETUP(stress)
 	seed = self->seed;
 	self->begin = now();
 	self->actors = BIT(NACTORS) - 1;
-	/* no advice for nothing, if it is known */
+	/* a known advice succeeds for length 0 */
 	if (madvise((void *)(8 * MB), 0, MADV_HWPOISON)) {
 		ksft_print_msg("no MADV_HWPOISON: no page is poisoned\n");
 		self->actors &= ~BIT(POISONS);
@@ -1174,7 +1174,7 @@ FIXTURE_SETUP(stress)
 FIXTURE_TEARDOWN(stress)
 {
 	rs_free(server);
-	/* if it was left unbound */
+	/* the device may still be unbound */
 	bind_to(dax[LOST], NULL, "fsdev_dax");
 }
 
@@ -1185,7 +1185,7 @@ FIXTURE_TEARDOWN(stress)
 			TH_LOG("  with: %s", actor_name[(_list)[i_]]);	\
 	}
 
-/* The last server goes, too */
+/* End the last server, and print totals */
 static void finish(struct __test_metadata *const _metadata,
 		   FIXTURE_DATA(stress) *self, int ngenerations)
 {
@@ -1201,7 +1201,7 @@ static void finish(struct __test_metadata *const _metadata,
 				       sh->done[a]);
 }
 
-TEST_F_TIMEOUT(stress, of_each_two_goes_well, NO_TIMEOUT)
+TEST_F_TIMEOUT(stress, every_pair_of_actors, NO_TIMEOUT)
 {
 	uint64_t begin = now(), end = begin + self->seconds * 600000000ULL;
 	enum actor pair[NACTORS * NACTORS][2];
@@ -1216,7 +1216,7 @@ TEST_F_TIMEOUT(stress, of_each_two_goes_well, NO_TIMEOUT)
 	for (; i < npairs || now() < end; i++) {
 		enum actor *p = pair[i % npairs];
 
-		/* a busy machine; the next seed begins with other pairs */
+		/* a slow machine stops early; another seed tests other pairs */
 		if (now() > begin + 3 * (end - begin))
 			break;
 		if (i < npairs) {
@@ -1229,7 +1229,7 @@ TEST_F_TIMEOUT(stress, of_each_two_goes_well, NO_TIMEOUT)
 		generation(p, 2, 20000 + below(100000));
 		EXPECT_NO_PROBLEM(p, 2);
 	}
-	/* a slow machine may not have come to each in so short a time */
+	/* on a slow machine an actor may not have run yet */
 	for (enum actor a = 0; a < NACTORS && i >= npairs; a++) {
 		enum actor alone[2] = { a, a };
 
@@ -1245,18 +1245,18 @@ TEST_F_TIMEOUT(stress, of_each_two_goes_well, NO_TIMEOUT)
 			       npairs - i, npairs);
 	for (enum actor a = 0; a < NACTORS && i >= npairs; a++) {
 		EXPECT_TRUE(sh->done[a] || !(self->actors & BIT(a))) {
-			TH_LOG("%s: never", actor_name[a]);
+			TH_LOG("%s: never done", actor_name[a]);
 		}
 	}
 }
 
-TEST_F_TIMEOUT(stress, of_all_at_once_goes_well, NO_TIMEOUT)
+TEST_F_TIMEOUT(stress, all_actors_at_once, NO_TIMEOUT)
 {
 	uint64_t end = now() + self->seconds * 400000000ULL;
 	enum actor list[MAX_ACTORS];
 	int n, ngenerations = 0;
 
-	/* all of them every other time, else some of them */
+	/* all actors in even generations, some in odd ones */
 	do {
 		uint32_t actors = self->actors;
 
