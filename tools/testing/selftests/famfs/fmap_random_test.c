@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps of FUSE: random operations by several processes and threads on
- * one file, against a flat model in shared memory.
+ * FUSE DAX file maps: random operations by processes and threads on one file,
+ * compared with a flat model in shared memory.
  *
- * Parts of the file are divided into cells that begin and end at any byte, and
- * each cell belongs to one worker. Only the owner writes to a cell and to its
- * place in the model, so neither needs a lock, while neighbours write to the
- * same page. Now and then all workers stop and read all cells. In the end the
- * devices are compared with the model. Then there is another layout.
+ * Parts of the file are divided into cells with arbitrary boundaries. Each cell
+ * belongs to one worker. Only the owner writes to a cell and to its place in
+ * the model, so no locks are needed, although other workers write to the same
+ * page. After each phase all workers stop and read all cells. At the end of a
+ * round the test compares the devices with the model. Then it starts another
+ * round with a new layout.
  *
- * The operations of a worker follow from the seed alone. It is printed at the
- * start, and with a failure, next to the operation that failed:
- * FMAP_RANDOM_SEED repeats the round that began with it. FMAP_RANDOM_SECONDS is
- * how long it goes on, 10 if not set.
+ * The seed determines the operations of each worker. It is printed at the start
+ * and with a failed operation. FMAP_RANDOM_SEED repeats the round with that
+ * seed. FMAP_RANDOM_SECONDS is the run time, 10 by default.
  *
  * Needs root, /dev/fuse and DAX devices bound to the fsdev driver
  * (CONFIG_DEV_DAX_FSDEV) of at least 64 MiB, which are overwritten.
@@ -28,13 +28,13 @@
 #define PROCESSES	3
 #define THREADS		2
 #define WORKERS		(PROCESSES * THREADS)
-#define PHASES		3	/* of a round; all is read after each one */
-#define ROUNDS		4	/* in the time that is given */
-#define SPANS		12	/* parts of a large file that are used */
-#define SMALL		(256 * KB)	/* all of it is used */
+#define PHASES		3	/* of a round; each ends with a full read */
+#define ROUNDS		4	/* in the run time */
+#define SPANS		12	/* parts of a large file to use */
+#define SMALL		(256 * KB)	/* files up to this are used whole */
 #define MAX_CELLS	4096
 #define MAX_CELL	(24 * KB)
-#define AROUND		3000	/* bytes around a cell that are read, too */
+#define AROUND		3000	/* bytes around a cell to read as well */
 #define MAX_READ	(MAX_CELL + 2 * AROUND)
 
 struct span {
@@ -55,7 +55,7 @@ struct round {
 	uint64_t size;
 	char path[PATH_MAX];
 	bool stop;
-	uint32_t arrived;	/* at the meetings, all together */
+	uint32_t arrived;	/* sum over all barriers */
 	struct span span[SPANS];
 	int nspans;
 	struct cell cell[MAX_CELLS];
@@ -63,11 +63,11 @@ struct round {
 	struct {
 		uint64_t nops;
 		char doing[160];
-		char failed[160];	/* empty: nothing has */
+		char failed[160];	/* empty: no failure */
 	} worker[WORKERS];
 };
 
-/* What a worker has for itself */
+/* Private to a worker */
 struct worker {
 	struct round *r;
 	char *model;
@@ -78,7 +78,7 @@ struct worker {
 	char b[MAX_READ];
 };
 
-/* Another sequence for each of these, none of them all zeros */
+/* Each stream gets its own sequence; the state must not be 0 */
 static void seed_random(uint64_t seed, uint64_t stream)
 {
 	random_state = (seed * 64 + stream + 1) * 0x9e3779b97f4a7c15ULL | 1;
@@ -114,8 +114,8 @@ static bool stopped(struct worker *w)
 	return __atomic_load_n(&w->r->stop, __ATOMIC_ACQUIRE);
 }
 
-/* 0, or what went wrong; tells so */
-static int result(struct worker *w, int ret)
+/* Report an error; returns @ret */
+static int report(struct worker *w, int ret)
 {
 	if (ret)
 		fail(w, "%s", strerror(ret < 0 ? -ret : ret));
@@ -131,7 +131,7 @@ static void reopen(struct worker *w)
 {
 	close(w->a.fd);
 	w->a.fd = open(w->r->path, O_RDWR | O_CLOEXEC);
-	result(w, err(w->a.fd));
+	report(w, err(w->a.fd));
 }
 
 static void remap(struct worker *w, bool huge)
@@ -143,7 +143,7 @@ static void remap(struct worker *w, bool huge)
 			    MAP_SHARED, 0) :
 		   mmap(NULL, w->r->size, PROT_READ | PROT_WRITE, MAP_SHARED,
 			w->a.fd, 0);
-	result(w, w->a.map == MAP_FAILED ? errno : 0);
+	report(w, w->a.map == MAP_FAILED ? errno : 0);
 }
 
 static void move_mapping(struct worker *w)
@@ -155,13 +155,13 @@ static void move_mapping(struct worker *w)
 	if (to != MAP_FAILED)
 		to = mremap(w->a.map, len, len, MREMAP_MAYMOVE | MREMAP_FIXED,
 			    to);
-	if (result(w, to == MAP_FAILED ? errno : 0))
+	if (report(w, to == MAP_FAILED ? errno : 0))
 		return;
 	w->a.map = to;
 }
 
-/* What changes no byte */
-static void change_nothing(struct worker *w, uint64_t pos, size_t len)
+/* An operation that must not change data */
+static void keep_data(struct worker *w, uint64_t pos, size_t len)
 {
 	static const struct {
 		const char *name;
@@ -183,15 +183,15 @@ static void change_nothing(struct worker *w, uint64_t pos, size_t len)
 	switch (what) {
 	case 0:
 		doing(w, "fsync");
-		result(w, err(fsync(w->a.fd)));
+		report(w, err(fsync(w->a.fd)));
 		break;
 	case 1:
 		doing(w, "fdatasync");
-		result(w, err(fdatasync(w->a.fd)));
+		report(w, err(fdatasync(w->a.fd)));
 		break;
 	case 2:
 		doing(w, "msync of %zu bytes at %lu", len, from);
-		result(w, err(msync(p, len, MS_SYNC)));
+		report(w, err(msync(p, len, MS_SYNC)));
 		break;
 	case 3:
 		doing(w, "close and open");
@@ -207,13 +207,13 @@ static void change_nothing(struct worker *w, uint64_t pos, size_t len)
 		break;
 	case 6:
 		doing(w, "mprotect of %zu bytes at %lu, and back", len, from);
-		if (!result(w, err(mprotect(p, len, PROT_READ))))
-			result(w, err(mprotect(p, len,
+		if (!report(w, err(mprotect(p, len, PROT_READ))))
+			report(w, err(mprotect(p, len,
 					       PROT_READ | PROT_WRITE)));
 		break;
 	default:
 		doing(w, "%s of %zu bytes at %lu", advice[n].name, len, from);
-		result(w, err(madvise(p, len, advice[n].advice)));
+		report(w, err(madvise(p, len, advice[n].advice)));
 	}
 }
 
@@ -221,7 +221,7 @@ static void one_operation(struct worker *w)
 {
 	const struct cell *c = &w->r->cell[w->own[random_below(w->nowned)]];
 	uint64_t at = random_below(c->len), pos = c->pos + at;
-	size_t len = 1 + random_below(c->len - at), right;
+	size_t len = 1 + random_below(c->len - at), correct;
 	unsigned int what = random_below(100);
 
 	if (what < 45) {
@@ -229,7 +229,7 @@ static void one_operation(struct worker *w)
 
 		pattern(w->b, random_below(1 << 20), pos, len);
 		doing(w, "%s of %zu bytes at %lu", in->name, len, pos);
-		if (!result(w, in->move(&w->a, w->b, pos, len)))
+		if (!report(w, in->move(&w->a, w->b, pos, len)))
 			memcpy(w->model + pos, w->b, len);
 	} else if (what < 90) {
 		const struct way *out =
@@ -240,16 +240,16 @@ static void one_operation(struct worker *w)
 		from -= at < pos ? at : pos;
 		if (to > w->r->size)
 			to = w->r->size;
-		doing(w, "%s of %lu bytes at %lu, of which %zu at %lu are its own",
+		doing(w, "%s of %lu bytes at %lu, its own are %zu at %lu",
 		      out->name, to - from, from, len, pos);
 		memset(w->b, 0, to - from);
-		if (result(w, out->move(&w->a, w->b, from, to - from)))
+		if (report(w, out->move(&w->a, w->b, from, to - from)))
 			return;
-		right = same(w->b + (pos - from), w->model + pos, len);
-		if (right != len)
-			fail(w, "byte %lu is wrong", pos + right);
+		correct = same(w->b + (pos - from), w->model + pos, len);
+		if (correct != len)
+			fail(w, "byte %lu is wrong", pos + correct);
 	} else {
-		change_nothing(w, pos, len);
+		keep_data(w, pos, len);
 	}
 }
 
@@ -263,24 +263,24 @@ static void read_all(struct worker *w, int phase)
 		for (uint64_t at = 0; at < s->len && !stopped(w);
 		     at += MAX_READ) {
 			uint64_t pos = s->pos + at;
-			size_t len = s->len - at, right;
+			size_t len = s->len - at, correct;
 
 			if (len > MAX_READ)
 				len = MAX_READ;
-			doing(w, "%s of %zu bytes at %lu, while nobody writes",
+			doing(w, "%s of %zu bytes at %lu, without writers",
 			      out->name, len, pos);
 			memset(w->b, 0, len);
-			if (result(w, out->move(&w->a, w->b, pos, len)))
+			if (report(w, out->move(&w->a, w->b, pos, len)))
 				return;
-			right = same(w->b, w->model + pos, len);
-			if (right != len)
-				fail(w, "byte %lu is wrong", pos + right);
+			correct = same(w->b, w->model + pos, len);
+			if (correct != len)
+				fail(w, "byte %lu is wrong", pos + correct);
 		}
 	}
 }
 
-/* All workers are here, for the nth time */
-static void meet(struct worker *w, uint32_t nth)
+/* Barrier: wait until all workers arrive for the @nth time */
+static void wait_for_all(struct worker *w, uint32_t nth)
 {
 	__atomic_add_fetch(&w->r->arrived, 1, __ATOMIC_ACQ_REL);
 	while (__atomic_load_n(&w->r->arrived, __ATOMIC_ACQUIRE) <
@@ -298,14 +298,14 @@ static void *work(void *arg)
 			w->own[w->nowned++] = i;
 	doing(w, "open and mmap");
 	w->a.fd = open(r->path, O_RDWR | O_CLOEXEC);
-	if (result(w, err(w->a.fd)) || result(w, access_begin(&w->a)))
+	if (report(w, err(w->a.fd)) || report(w, access_begin(&w->a)))
 		return NULL;
 	remap(w, w->number % 2);
 
 	for (int phase = 0; phase < PHASES; phase++) {
 		uint64_t begin;
 
-		meet(w, 2 * phase + 1);
+		wait_for_all(w, 2 * phase + 1);
 		seed_random(r->seed, 1 + phase * WORKERS + w->number);
 		begin = now();
 		do {
@@ -314,7 +314,7 @@ static void *work(void *arg)
 			one_operation(w);
 			r->worker[w->number].nops++;
 		} while (now() - begin < r->phase_ns);
-		meet(w, 2 * phase + 2);
+		wait_for_all(w, 2 * phase + 2);
 		if (!stopped(w))
 			read_all(w, phase);
 	}
@@ -378,7 +378,7 @@ static void build_layout(struct rs_map *m, struct room *room)
 	rs_map_header(m)->file_size = size - random_below(PG);
 }
 
-/* The parts that are used; in each one is a place where the file jumps, or not */
+/* Choose the parts to use; most contain a seam, if the file has seams there */
 static void choose_spans(struct round *r, const unsigned char *map)
 {
 	uint64_t slot = r->size / SPANS;
@@ -421,14 +421,14 @@ static void divide_spans(struct round *r)
 			uint64_t most = longest[random_below(ARRAY_SIZE(longest))];
 			struct cell *c = &r->cell[r->ncells];
 
-			/* a small file has enough for all workers, too */
+			/* leave a cell for each worker even in a small file */
 			if (r->ncells < WORKERS && most > r->size / WORKERS)
 				most = r->size / WORKERS;
 			c->pos = pos;
 			c->len = 1 + random_below(most);
 			if (c->len > left)
 				c->len = left;
-			/* each worker has one */
+			/* each worker gets at least one */
 			c->owner = r->ncells++ < WORKERS ? r->ncells - 1 :
 				   random_below(WORKERS);
 			pos += c->len;
@@ -447,7 +447,7 @@ FIXTURE_SETUP(random)
 {
 	const char *why;
 
-	max_dax = 8;	/* memory of all kinds */
+	max_dax = 8;	/* to include each kind of memory */
 	why = sandbox(1);
 	if (why)
 		SKIP(return, "%s", why);
@@ -480,7 +480,7 @@ static void one_round(struct __test_metadata *_metadata,
 		struct room room = {};
 
 		build_layout(&m, &room);
-		/* each worker needs a byte */
+		/* each worker needs a cell */
 		if (!room.full && rs_map_header(&m)->file_size > MAX_CELL)
 			break;
 		rs_map_free(&m);
@@ -517,14 +517,14 @@ static void one_round(struct __test_metadata *_metadata,
 			process(r, model, i);
 	}
 	for (int i = 0; i < PROCESSES; i++) {
-		/* in any order: the others wait for one that is gone */
+		/* reap in any order: the others wait for a dead worker */
 		pid_t gone = wait(&status);
 
 		EXPECT_EQ(0, status) {
 			r->stop = true;
 			for (int w = 0; w < WORKERS; w++)
 				if (gone == pid[w / THREADS])
-					TH_LOG("seed %lu: worker %d died (status %x) in operation %lu or the other thread did: %s",
+					TH_LOG("FMAP_RANDOM_SEED=%lu, worker %d or its process died (status %x) in operation %lu: %s",
 					       seed, w, status,
 					       r->worker[w].nops,
 					       r->worker[w].doing);
@@ -550,7 +550,7 @@ static void one_round(struct __test_metadata *_metadata,
 
 		EXPECT_EQ(s->len, right_on_devices(map, view, s->pos,
 						   model + s->pos, s->len)) {
-			TH_LOG("FMAP_RANDOM_SEED=%lu: bytes right on the devices of those at %lu",
+			TH_LOG("FMAP_RANDOM_SEED=%lu: correct bytes on the devices from %lu",
 			       seed, s->pos);
 		}
 	}
@@ -563,7 +563,7 @@ static void one_round(struct __test_metadata *_metadata,
 	free(map);
 }
 
-/* As long as it is asked for; it ends itself if it hangs */
+/* The environment sets the run time; alarm() ends a hang */
 TEST_F_TIMEOUT(random, operations_leave_what_the_model_has, 1000000)
 {
 	unsigned long seconds = from_env("FMAP_RANDOM_SECONDS", 10), rounds;
