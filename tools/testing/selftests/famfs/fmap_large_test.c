@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps of FUSE, many and large: a map of a million extents, 64
- * devices, 100 000 files open, many first openers of one file.
+ * FUSE DAX file maps: large numbers. A map with a million extents, 64 devices,
+ * 100 000 open files, and many first opens of one file at once.
  *
- * Which page of which device holds which page of a file is a table here. It is
- * compared with the devices as another mount shows them, where one file lies
- * over each whole device: pages get a stamp through the one and are looked at
- * through the other.
+ * A table holds the device page of each extent. To check it, the test stamps
+ * device pages through one mount, which has one file per device, and reads the
+ * stamps through the mapped files of another mount.
  *
  * Needs root, /dev/fuse, a memory cgroup, and DAX devices bound to the fsdev
- * driver, which are overwritten: 8 GiB together for the million extents; for
- * the 64 devices some that can be divided, such as CXL memory. Sizes can be
- * changed by the environment: FMAP_LARGE_EXTENTS, FMAP_LARGE_FILES.
+ * driver, and overwrites them. The million extents need 8 GiB in all. The 64
+ * devices need some that can be divided, such as CXL memory. The environment
+ * can change the sizes: FMAP_LARGE_EXTENTS, FMAP_LARGE_FILES.
  */
 #include <dirent.h>
 
@@ -21,16 +20,16 @@
 #include "fmap_uring.h"
 
 #define MAX_DEVS	256
-#define PIECES		16		/* of one device that is divided */
+#define PIECES		16		/* into which a device is divided */
 #define STAMP		64UL		/* bytes at each end of a page */
-/* Seconds for a test: an emulated machine with a debug kernel needs them */
+/* Timeout in seconds, for an emulated machine with a debug kernel */
 #define LONG		600
 
 #define BUS		"/sys/bus/dax/"
 
 static struct {
 	char name[32];
-	uint64_t first, pages;	/* numbers of pages go on from device to device */
+	uint64_t first, pages;	/* in page numbers over all devices */
 } dev[MAX_DEVS];
 static int ndevs;
 static uint64_t npages;
@@ -48,7 +47,7 @@ static uint64_t read_number(const char *path)
 	return n;
 }
 
-/* All devices bound to fsdev, however small */
+/* Find all devices bound to fsdev, of any size */
 static void find_devs(void)
 {
 	DIR *d = opendir(BUS "drivers/fsdev_dax");
@@ -147,7 +146,7 @@ static bool stamp_pages(const uint32_t *page, int count, uint64_t seed)
 	return ok;
 }
 
-/* Whether a file is just that page */
+/* Whether a file has the stamps of that page */
 static bool is_stamped(int fd, uint64_t page, uint64_t seed)
 {
 	char b[PG];
@@ -161,7 +160,7 @@ static bool is_stamped(int fd, uint64_t page, uint64_t seed)
 
 static char cgroup[64];
 
-/* The number after a word at the beginning of a line */
+/* The number after a word at the start of a line */
 static int64_t find_number(const char *path, const char *word)
 {
 	char line[256];
@@ -176,14 +175,14 @@ static int64_t find_number(const char *path, const char *word)
 	return n;
 }
 
-/* Bytes that the kernel has allocated in all, charged or not */
+/* Bytes allocated by the kernel, whether charged or not */
 static int64_t allocated(void)
 {
 	return 1024 * (find_number("/proc/meminfo", "Slab:") +
 		       find_number("/proc/meminfo", "VmallocUsed:"));
 }
 
-/* Wait until what is freed with delay is free: no more than @limit allocated */
+/* Wait for delayed frees, until at most @limit bytes are allocated */
 static int64_t allocated_at_most(int64_t limit)
 {
 	int64_t n;
@@ -204,8 +203,8 @@ enum layout { EQUAL, UNEQUAL, FRAGMENTED };
 FIXTURE(million) {
 	struct raw_server *s;
 	uint32_t count;
-	uint32_t *page;		/* of each extent, the first one */
-	uint32_t *start;	/* in the file, in pages; one more: the end */
+	uint32_t *page;		/* first page of each extent */
+	uint32_t *start;	/* file offsets in pages, and the end */
 };
 
 FIXTURE_VARIANT(million) {
@@ -226,8 +225,8 @@ FIXTURE_VARIANT_ADD(million, fragments_over_io_uring) {
 };
 
 /*
- * Extents in the order of the devices: each page; one page or two; every second
- * page. Returns how many there are.
+ * Lay out extents in device order: EQUAL uses every page, UNEQUAL one or two
+ * pages at a time, FRAGMENTED every second page. Returns the number of extents.
  */
 static uint32_t lay_out(enum layout layout, uint32_t count, uint32_t *page,
 			uint32_t *pages)
@@ -266,11 +265,11 @@ FIXTURE_SETUP(million)
 	ASSERT_TRUE(self->page && self->start && pages);
 	self->count = lay_out(variant->layout, count, self->page, pages);
 	if (self->count < count)
-		SKIP(return, "%u extents in %lu MiB of DAX devices, not %u",
+		SKIP(return, "only %u extents fit in %lu MiB of DAX devices, needs %u",
 		     self->count, npages * PG / MB, count);
 	/*
-	 * In the file they are in disorder. Equal ones keep a distance: two
-	 * that follow each other here and there would become one larger one.
+	 * Shuffle the extents. Equal ones must not be adjacent both in the file
+	 * and on the device, because the kernel would merge them.
 	 */
 	for (uint32_t i = 0; i < count - 1; i++) {
 		uint32_t j = i + random_below(count - i), p = self->page[j];
@@ -300,9 +299,9 @@ FIXTURE_TEARDOWN(million)
 
 #define SAMPLES		250
 
-/* The end of extent @i and the beginning of the one after it */
-static bool meet(int fd, const uint32_t *page, const uint32_t *start, uint32_t i,
-		 uint64_t seed)
+/* Check the end of extent @i and the start of the next */
+static bool check_seam(int fd, const uint32_t *page, const uint32_t *start,
+		       uint32_t i, uint64_t seed)
 {
 	uint64_t last = page[i] + start[i + 1] - start[i];
 	char b[2 * STAMP];
@@ -314,8 +313,8 @@ static bool meet(int fd, const uint32_t *page, const uint32_t *start, uint32_t i
 }
 
 /*
- * The best of many short means, in ns: other work of the machine only adds,
- * and seldom leaves none of them alone.
+ * Return the lowest of many short averages, in ns. Other load can only add to
+ * them, and it rarely affects all of them.
  */
 #define ROUNDS		500
 #define BATCH		10
@@ -358,7 +357,7 @@ static uint64_t time_of_fault(int fd, off_t pos)
 	return best;
 }
 
-TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
+TEST_F_TIMEOUT(million, load_and_resolve_in_little_memory, LONG)
 {
 	uint32_t *page = self->page, *start = self->start, count = self->count;
 	uint64_t seed = 100 + variant->layout, t, first, last;
@@ -370,7 +369,7 @@ TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
 	uint32_t low;
 	char *p;
 
-	/* Samples: extents in whose neighbourhood to look */
+	/* Stamp a sample of extents and their successors */
 	for (int i = 0; i < SAMPLES; i++) {
 		at[i] = i == 0 ? 0 : i == 1 ? count / 2 : i == 2 ? count - 2 :
 			random_below(count - 1);
@@ -399,22 +398,22 @@ TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
 	taken = allocated() - before;
 	ksft_print_msg("%u extents on %d devices: opened in %lu ms, %u requests\n",
 		       count, ndevs, t / 1000000, s->count[FUSE_GET_FMAP]);
-	ksft_print_msg("bytes an extent: %.2f in all, %.2f charged to the opener\n",
+	ksft_print_msg("bytes per extent: %.2f in all, %.2f charged to the opener\n",
 		       (double)taken / count, (double)taken_charged / count);
 	EXPECT_LE(taken, 32L * count);
-	/* The map itself at least is in the account */
+	/* At least the map itself is charged */
 	EXPECT_LE(8L * count, taken_charged);
 	if (variant->ring)
 		EXPECT_EQ(s->count[FUSE_GET_FMAP],
 			  s->ring_count[FUSE_GET_FMAP]);
 
-	/* Everything is where the table says */
+	/* Each sample is where the table says */
 	p = mmap(NULL, start[count] * PG, PROT_READ, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	for (int i = 0; i < SAMPLES; i++) {
 		uint64_t pos = start[at[i]] * PG;
 
-		EXPECT_TRUE(meet(fd, page, start, at[i], seed));
+		EXPECT_TRUE(check_seam(fd, page, start, at[i], seed));
 		EXPECT_TRUE(is_pattern(p + pos, seed, page[at[i]] * PG, STAMP));
 	}
 	EXPECT_TRUE(is_pattern(p + start[count] * PG - STAMP, seed,
@@ -423,7 +422,7 @@ TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
 	munmap(p, start[count] * PG);
 
 	/*
-	 * The way to the last extent is not much longer than to the first. Both
+	 * Looking up the last extent takes about as long as the first. Compare
 	 * on one device: emulated CXL memory is much slower than an NVDIMM.
 	 */
 	for (low = 0; dev_of(page[low]) != dev_of(page[count - 1]); low++)
@@ -445,7 +444,7 @@ TEST_F_TIMEOUT(million, arrive_resolve_and_are_small, LONG)
 	t = now();
 	ASSERT_EQ(0, rs_unmount(s));
 	ksft_print_msg("unmounted in %lu ms\n", (now() - t) / 1000000);
-	/* and nothing of it is left */
+	/* all memory is freed */
 	EXPECT_GT(before + 2 * (int64_t)MB,
 		  allocated_at_most(before + 2 * (int64_t)MB));
 }
@@ -469,14 +468,14 @@ static int set_size(const char *name, uint64_t size)
 	return write_file(path, text);
 }
 
-/* A file of the region that the device is from */
+/* The path of a sysfs file in the region of a device */
 static void region_path(char *path, const char *name, const char *file)
 {
 	snprintf(path, PATH_MAX, BUS "devices/%.31s/../dax_region/%s", name,
 		 file);
 }
 
-/* Make each device that can be divided into PIECES; 0 or -errno */
+/* Divide each device that allows it into PIECES; returns 0 or -errno */
 static int divide_devs(void)
 {
 	char path[PATH_MAX], piece[32];
@@ -515,7 +514,7 @@ static int divide_devs(void)
 	return ret;
 }
 
-/* What is there goes back into one device a region, whatever was done to it */
+/* Make one device per region again, whatever the state of its pieces */
 static int join_devs(void)
 {
 	char path[PATH_MAX];
@@ -561,7 +560,7 @@ FIXTURE_SETUP(devices)
 
 	if (why)
 		SKIP(return, "%s", why);
-	/* in case that a run before was killed */
+	/* an earlier run may have been killed */
 	ASSERT_EQ(0, join_devs());
 	find_devs();
 	ASSERT_EQ(0, divide_devs());
@@ -575,13 +574,13 @@ FIXTURE_TEARDOWN(devices)
 	EXPECT_EQ(0, join_devs());
 }
 
-/* Indexes as a server may choose them */
+/* A server may choose any index */
 static uint32_t odd_index(int i)
 {
 	return i * 2654435761U + 12345;
 }
 
-/* Answers GET_DAXDEV with the names of all devices */
+/* Reply to GET_DAXDEV with the name of the device */
 static int name_devs(struct raw_server *s, const struct fuse_in_header *ih,
 		     const void *arg)
 {
@@ -600,7 +599,7 @@ static int name_devs(struct raw_server *s, const struct fuse_in_header *ih,
 	return -ENODEV;
 }
 
-TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, LONG)
+TEST_F_TIMEOUT(devices, serve_one_file_each_and_one_stripe_set, LONG)
 {
 	struct raw_server *s = self->s;
 	uint64_t chunk = 64 * KB, rows = 3, size = ndevs * rows * chunk - 1000;
@@ -610,7 +609,7 @@ TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, LONG)
 	int fd;
 
 	if (ndevs < 64)
-		SKIP(return, "%d DAX devices, and none to make more of", ndevs);
+		SKIP(return, "only %d DAX devices, and none can be divided", ndevs);
 	ksft_print_msg("%d devices\n", ndevs);
 	for (int i = 0; i < ndevs; i++) {
 		snprintf(name, sizeof(name), "%d", i);
@@ -636,7 +635,7 @@ TEST_F_TIMEOUT(devices, serve_a_file_each_and_are_all_in_one_stripe_set, LONG)
 	EXPECT_EQ(0, rs_unmount(s));
 	rs_free(s);
 
-	/* Strip i has what file i had */
+	/* Strip i has the data of file i */
 	self->s = s = rs_new();
 	ASSERT_NE(NULL, s);
 	f = rs_add_file(s, FUSE_ROOT_ID, "all");
@@ -672,9 +671,9 @@ static int dev_by_name(const char *name)
 }
 
 /*
- * Let piece 0 of a region have the range of piece 2 as well, so that piece 1
- * lies between its two ranges. Returns its number, and that of piece 1 in
- * @beside; -1 if that can't be made.
+ * Add the range of piece 2 of a region to piece 0, so that piece 1 is between
+ * the two ranges of piece 0. Returns the number of piece 0, and that of piece 1
+ * in @beside. Returns -ENXIO without a region, and -1 after an error.
  */
 static int make_two_ranges(int *beside)
 {
@@ -709,7 +708,7 @@ static int make_two_ranges(int *beside)
 	return ret || *beside < 0 ? -1 : dev_by_name(name[0]);
 }
 
-TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, LONG)
+TEST_F_TIMEOUT(devices, with_two_ranges_are_one_device, LONG)
 {
 	struct raw_server *s = self->s;
 	uint64_t size, edge, from;
@@ -719,7 +718,7 @@ TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, LONG)
 	struct rs_map m;
 
 	if (a == -ENXIO)
-		SKIP(return, "no DAX region to make devices in");
+		SKIP(return, "needs a DAX region that can be divided");
 	ASSERT_LE(0, a);
 	snprintf(path, sizeof(path), BUS "devices/%s/mapping1/start",
 		 dev[a].name);
@@ -744,7 +743,7 @@ TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, LONG)
 	fd = open_in(s, "two", O_RDWR);
 	ASSERT_LE(0, fd);
 
-	/* by one call and by one mapping, both across the edge */
+	/* one call and one mapping across the boundary */
 	EXPECT_TRUE(put(fd, 2, edge - 64 * KB, 128 * KB));
 	EXPECT_TRUE(got(fd, 2, edge - 64 * KB, 128 * KB));
 	p = map_huge(fd, 4 * MB, PROT_READ | PROT_WRITE, MAP_SHARED, from);
@@ -755,7 +754,7 @@ TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, LONG)
 	pattern(p + 4 * MB - STAMP, 3, 0, STAMP);
 	EXPECT_TRUE(got(fd, 2, edge - 64 * KB, 128 * KB));
 	munmap(p, 4 * MB);
-	/* what lies between the ranges is another device's */
+	/* the other device, between the ranges, is unchanged */
 	EXPECT_TRUE(got(other, 1, 0, 64 * KB));
 	close(fd);
 	close(other);
@@ -767,7 +766,7 @@ TEST_F_TIMEOUT(devices, of_several_ranges_are_one_device, LONG)
 
 static uint32_t nfiles;
 
-/* Each file has a page, all over the devices */
+/* Each file has one page; the pages are spread over the devices */
 static uint64_t page_of_file(uint32_t n)
 {
 	return n * (npages / nfiles);
@@ -782,7 +781,7 @@ static void fill_file(uint32_t n, struct fuse_attr *a)
 	a->blksize = PG;
 }
 
-/* Entries and attributes of as many files as there is room for */
+/* Return the entries and attributes of as many files as fit */
 static int list_files(struct raw_server *s, const struct fuse_in_header *ih,
 		      const struct fuse_read_in *in)
 {
@@ -812,8 +811,8 @@ static int list_files(struct raw_server *s, const struct fuse_in_header *ih,
 }
 
 /*
- * A directory of files by number. They have no table, and cost few requests:
- * names and attributes come by READDIRPLUS, and OPEN is not implemented.
+ * A directory of numbered files. The server keeps no table of them. READDIRPLUS
+ * and ENOSYS to OPEN save a LOOKUP, a GETATTR and an OPEN for each file.
  */
 static int serve_files(struct raw_server *s, const struct fuse_in_header *ih,
 		       const void *arg)
@@ -843,10 +842,7 @@ static int serve_files(struct raw_server *s, const struct fuse_in_header *ih,
 	return 0;
 }
 
-/*
- * One opener would mostly wait: there is always a request under way if there
- * are many.
- */
+/* Many threads open files, because one would mostly wait for the server */
 #define OPENERS		32
 
 struct opener {
@@ -868,7 +864,7 @@ static void *open_some(void *arg)
 	return NULL;
 }
 
-/* It takes ten times the time, and more memory for what it adds to each object */
+/* A debug kernel needs ten times as long, and more memory per object */
 static bool debug_kernel;
 
 FIXTURE(files) {
@@ -890,7 +886,7 @@ FIXTURE_SETUP(files)
 	debug_kernel = !access("/sys/kernel/debug/kmemleak", F_OK);
 	nfiles = from_env("FMAP_LARGE_FILES", debug_kernel ? 10000 : 100000);
 	if (npages < nfiles)
-		SKIP(return, "%lu pages in DAX devices, not %u", npages,
+		SKIP(return, "only %lu pages in DAX devices, needs %u", npages,
 		     nfiles);
 	limit.rlim_cur = limit.rlim_max = nfiles + 100;
 	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
@@ -905,7 +901,7 @@ FIXTURE_TEARDOWN(files)
 	remove_cgroup(cgroup);
 }
 
-TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
+TEST_F_TIMEOUT(files, can_be_open_by_the_hundred_thousand, LONG)
 {
 	uint32_t sample[SAMPLES], page[SAMPLES];
 	struct raw_server *s = self->s;
@@ -950,18 +946,18 @@ TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 		ASSERT_LE(0, self->fd[i]);
 	taken = kernel_memory_now(cgroup) - taken;
 	ksft_print_msg("%u files opened in %lu ms\n", nfiles, t / 1000000);
-	ksft_print_msg("bytes a file: %.0f in all, %.0f charged to the opener\n",
+	ksft_print_msg("bytes per file: %.0f in all, %.0f charged to the opener\n",
 		       (double)(allocated() - before) / nfiles,
 		       (double)taken / nfiles);
 	EXPECT_EQ(nfiles, s->count[FUSE_GET_FMAP]);
 	EXPECT_EQ(0, s->count[FUSE_LOOKUP]);
-	/* Inode, dentry, open file and map */
+	/* The memory is for the inode, dentry, open file and map */
 	if (!debug_kernel)
 		EXPECT_GT(4096L * nfiles, allocated() - before);
 
 	for (int i = 0; i < SAMPLES; i++)
 		EXPECT_TRUE(is_stamped(self->fd[sample[i]], page[i], 200));
-	/* They need no server, neither now nor to be closed */
+	/* Open files can be read and closed without the server */
 	rs_kill(s);
 	for (int i = 0; i < SAMPLES; i++)
 		EXPECT_TRUE(is_stamped(self->fd[sample[i]], page[i], 200));
@@ -981,12 +977,12 @@ TEST_F_TIMEOUT(files, a_hundred_thousand_are_open, LONG)
 #define FIRST_OPENERS	64
 
 static struct raw_server *opened;
-static pthread_barrier_t all_there;
+static pthread_barrier_t all_ready;
 
 static void *open_f(void *arg)
 {
 	(void)arg;
-	pthread_barrier_wait(&all_there);
+	pthread_barrier_wait(&all_ready);
 	return (void *)(long)open_in(opened, "f", O_RDWR);
 }
 
@@ -1019,14 +1015,14 @@ FIXTURE_TEARDOWN(openers)
 	rs_free(self->s);
 }
 
-TEST_F_TIMEOUT(openers, of_one_file_fetch_its_map_once, LONG)
+TEST_F_TIMEOUT(openers, fetch_the_map_of_one_file_once, LONG)
 {
 	struct rs_node *f = rs_add_file(self->s, FUSE_ROOT_ID, "f");
 	pthread_t thread[FIRST_OPENERS];
 	struct rs_map m;
 	int slices;
 
-	/* in four slices, so that there is time to ask twice */
+	/* several slow slices leave time for a second request */
 	rs_map_init(&m, FUSE_FMAP_EXTENTS, 1000 * PG);
 	for (int i = 0; i < 1000; i++)
 		rs_map_extent(&m, 0, (999 - i) * PG, PG);
@@ -1036,7 +1032,7 @@ TEST_F_TIMEOUT(openers, of_one_file_fetch_its_map_once, LONG)
 	self->s->hook = slow_fmap;
 	self->s->nthreads = 8;
 	ASSERT_EQ(0, start_server(self->s));
-	ASSERT_EQ(0, pthread_barrier_init(&all_there, NULL, FIRST_OPENERS));
+	ASSERT_EQ(0, pthread_barrier_init(&all_ready, NULL, FIRST_OPENERS));
 	for (int i = 0; i < FIRST_OPENERS; i++)
 		ASSERT_EQ(0, pthread_create(&thread[i], NULL, open_f, NULL));
 	for (int i = 0; i < FIRST_OPENERS; i++) {
