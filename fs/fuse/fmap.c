@@ -2,9 +2,9 @@
 /*
  * DAX file maps: decode, validate, resolve.
  *
- * A message from the server is hostile until fuse_fmap_check() has accepted
- * it. What needs the devices is checked by fuse_fmap_build(). After that the
- * resolver trusts every number it reads.
+ * A message from the server is untrusted until fuse_fmap_check() has accepted
+ * it. fuse_fmap_build() makes the checks that need the devices. After that the
+ * resolver trusts every number that it reads.
  */
 #include "fmap.h"
 
@@ -20,8 +20,8 @@
 #include <linux/string.h>
 
 /*
- * Prepare to divide by d, 1 or more, numbers up to max. Returns false if the
- * reciprocal isn't precise enough for max.
+ * Prepare to divide numbers up to max by d, which is at least 1. Returns false
+ * if the reciprocal isn't precise enough for max.
  *
  * With mul = 2^64 / d rounded up, which is (2^64 + e) / d for some e < d,
  * x * mul / 2^64 is x / d + x * e / (d * 2^64). The second term must not carry
@@ -81,8 +81,8 @@ fuse_fmap_check_stripe_set(const struct fuse_fmap_stripe_set *set)
 }
 
 /*
- * Bytes that strip number s of a set must have: all whole chunks before the
- * last row, and what the last row puts there, up to the end of its page.
+ * The minimum length in bytes of strip number s of a set: one chunk for each
+ * complete row, plus its share of the last row, rounded up to a page.
  */
 static u64 fuse_fmap_strip_need(const struct fuse_fmap_stripe_set *set, u32 s)
 {
@@ -97,8 +97,8 @@ static u64 fuse_fmap_strip_need(const struct fuse_fmap_stripe_set *set, u32 s)
 }
 
 /*
- * Take the next @size bytes of the message. What remains is compared, never a
- * sum, so that no count can overflow.
+ * Copy the next @size bytes of the message. Returns false if it has fewer.
+ * Compares @size with the remaining length, because a sum could overflow.
  */
 static bool fuse_fmap_take(const struct fuse_fmap_msg *msg, size_t *pos,
 			   void *to, size_t size)
@@ -123,17 +123,17 @@ static const char *fuse_fmap_check_header(const struct fuse_fmap_msg *msg,
 	if (!h->nextents)
 		return "no extents";
 	if (h->fmap_size && h->fmap_size != msg->len)
-		return "size is not the one in the header";
+		return "size in the header does not match the message";
 	if (h->file_size > MAX_LFS_FILESIZE)
 		return "file size is too large";
 	return NULL;
 }
 
 /*
- * Check all of a message that can be checked without knowing the devices.
- * @msg has buf and len on entry, the rest is filled in. @kinds is the mask that
- * was negotiated. Returns NULL, or what is wrong as a sentence without a
- * subject ("the map's ...").
+ * Check everything in a message that can be checked without the devices. The
+ * caller sets buf and len in @msg; this function sets the other members. @kinds
+ * is the negotiated mask. Returns NULL if the message is valid, otherwise the
+ * reason for the log.
  */
 const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 {
@@ -174,7 +174,7 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 			nbytes = set.nbytes;
 		}
 		if (set.nstrips > 1) {
-			/* The sum fits if each strip turns out to be there */
+			/* Overflows only if the message is too short */
 			msg->nsets++;
 			msg->nstrips += set.nstrips;
 		}
@@ -189,18 +189,19 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 				return why;
 			if (h.kind == FUSE_FMAP_EXTENTS)
 				nbytes = ext.len;
-			else if (ext.len < fuse_fmap_strip_need(&set, msg->strip))
+			else if (ext.len < fuse_fmap_strip_need(&set,
+								msg->strip))
 				return "strip is too short for its chunks";
 		}
 
 		if (check_add_overflow(covered, nbytes, &covered) ||
 		    covered > MAX_LFS_FILESIZE)
-			return "segments cover more than any file has";
+			return "segments cover more than the largest file size";
 	}
 
 	if (covered < h.file_size)
 		return "segments do not cover the file size";
-	/* A server that leaves fmap_size 0 may send its buffer whole */
+	/* A server that leaves fmap_size 0 may send all of its buffer */
 	if (memchr_inv(msg->buf + pos, 0, msg->len - pos) ||
 	    (h.fmap_size && pos != msg->len))
 		return "bytes left over after the last extent";
@@ -209,7 +210,7 @@ const char *fuse_fmap_check(struct fuse_fmap_msg *msg, u32 kinds)
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_check);
 
-/* Walk the extents of a message that fuse_fmap_check() has accepted */
+/* Start a walk of the extents of a message that fuse_fmap_check() accepted */
 void fuse_fmap_first(struct fuse_fmap_cursor *cur,
 		     const struct fuse_fmap_msg *msg)
 {
@@ -221,7 +222,10 @@ void fuse_fmap_first(struct fuse_fmap_cursor *cur,
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_first);
 
-/* The next extent, with cur->seg and cur->strip its numbers; false at the end */
+/*
+ * Get the next extent and set cur->seg and cur->strip to its numbers. Returns
+ * false at the end.
+ */
 bool fuse_fmap_next(struct fuse_fmap_cursor *cur, struct fuse_fmap_extent *ext)
 {
 	const struct fuse_fmap_msg *msg = cur->msg;
@@ -246,8 +250,8 @@ bool fuse_fmap_next(struct fuse_fmap_cursor *cur, struct fuse_fmap_extent *ext)
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_next);
 
 /*
- * Where in the sorted table the device with this index is, or where it would
- * have to be inserted.
+ * Return the position in the sorted table of the device with this index, or
+ * the position at which to insert it.
  */
 unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 				unsigned int ndevs, u32 index)
@@ -266,7 +270,10 @@ unsigned int fuse_fmap_find_dev(const struct fuse_fmap_dev *devs,
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_find_dev);
 
-/* How much of the extent just returned the file uses, from its start, in bytes */
+/*
+ * The number of bytes, from the start of the extent just returned, that the
+ * file uses.
+ */
 u64 fuse_fmap_used_len(const struct fuse_fmap_cursor *cur,
 		       const struct fuse_fmap_extent *ext)
 {
@@ -276,7 +283,7 @@ u64 fuse_fmap_used_len(const struct fuse_fmap_cursor *cur,
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_used_len);
 
-/* Bytes that the map of a checked message takes, SIZE_MAX if too many */
+/* Size in bytes of the map of a checked message; SIZE_MAX on overflow */
 size_t fuse_fmap_bytes(const struct fuse_fmap_msg *msg)
 {
 	struct fuse_fmap *map;
@@ -303,12 +310,13 @@ static void fuse_fmap_build_set(struct fuse_fmap_set *set,
 			   is_power_of_2(set->nstrips);
 	set->chunk_shift = ilog2(set->chunk_size);
 	set->strips_shift = ilog2(set->nstrips);
-	/* As in fuse_fmap_div_init(), and right for powers of two as well */
+	/* As in fuse_fmap_div_init(); also correct for powers of two */
 	set->by_strips = div64_u64(U64_MAX, set->nstrips) + 1;
-	fuse_fmap_div_init(&set->by_chunk, set->chunk_size >> PAGE_SHIFT, pages);
+	fuse_fmap_div_init(&set->by_chunk, set->chunk_size >> PAGE_SHIFT,
+			   pages);
 }
 
-/* Find out whether all segments but the last have one length */
+/* Set map->equal if all segments but the last have the same length */
 static void fuse_fmap_build_equal(struct fuse_fmap *map)
 {
 	u64 len = map->segs[1].start - map->segs[0].start;
@@ -318,14 +326,16 @@ static void fuse_fmap_build_equal(struct fuse_fmap *map)
 		if (map->segs[i + 1].start - map->segs[i].start != len)
 			return;
 
-	map->equal = fuse_fmap_div_init(&map->by_seg, len >> PAGE_SHIFT,
-					map->segs[map->nsegs].start >> PAGE_SHIFT);
+	map->equal =
+		fuse_fmap_div_init(&map->by_seg, len >> PAGE_SHIFT,
+				   map->segs[map->nsegs].start >> PAGE_SHIFT);
 }
 
 /*
- * Turn a checked message into a map. @devs holds just the devices that the
- * message names; @map has room for fuse_fmap_bytes(). Returns NULL, or what is
- * wrong.
+ * Turn a checked message into a map. @devs holds exactly the devices that the
+ * message names; @map has room for fuse_fmap_bytes(). Returns NULL on success,
+ * otherwise the reason for the log, with the position in msg->seg and
+ * msg->strip.
  */
 const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 			    const struct fuse_fmap_dev *devs,
@@ -378,7 +388,7 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 			last->offset = ext.offset;
 			map->nsegs++;
 		}
-		/* Else it goes on where the segment before it ends */
+		/* Otherwise the extent continues the previous segment */
 
 		start += msg->kind == FUSE_FMAP_STRIPED ?
 			 PAGE_ALIGN(cur.set.nbytes) : ext.len;
@@ -390,7 +400,7 @@ const char *fuse_fmap_build(struct fuse_fmap_msg *msg,
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_build);
 
-/* The range of one strip of a set that covers @nbytes of the file */
+/* The device range of one strip of a set that covers @nbytes of the file */
 static void fuse_fmap_strip_range(const struct fuse_fmap_set *set, u32 s,
 				  u64 nbytes, struct fuse_fmap_range *range)
 {
@@ -407,9 +417,9 @@ static void fuse_fmap_strip_range(const struct fuse_fmap_set *set, u32 s,
 }
 
 /*
- * Walk all device ranges of a map. Together they are what fuse_fmap_used_len()
- * tells of the message, joined where one follows the other. Returns false at
- * the end.
+ * Get the next device range of a map. The ranges cover the same bytes as
+ * fuse_fmap_used_len() of all extents of the message; contiguous extents are
+ * merged. Returns false at the end.
  */
 bool fuse_fmap_next_range(const struct fuse_fmap *map,
 			  struct fuse_fmap_pos *pos,
@@ -434,7 +444,7 @@ bool fuse_fmap_next_range(const struct fuse_fmap *map,
 			pos->strip = 0;
 			pos->seg++;
 		}
-		/* A file of few chunks may not reach its last strips */
+		/* A file with few chunks may not use the last strips */
 		if (range->len)
 			return true;
 	}
@@ -443,10 +453,10 @@ bool fuse_fmap_next_range(const struct fuse_fmap *map,
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_next_range);
 
 /*
- * The position in the file of a byte of a device: the reverse of
- * fuse_fmap_resolve(), by looking at one segment after the other. Returns false
- * if the map doesn't have the byte. The position can be behind the end of the
- * file, where a map has more than the file needs.
+ * Find the file position of a byte of a device: the reverse of
+ * fuse_fmap_resolve(), as a linear search. Returns false if the byte is not in
+ * the map. The position can be after the end of the file, because a map may
+ * cover more than the file size.
  */
 bool fuse_fmap_find(const struct fuse_fmap *map, const struct fuse_daxdev *dev,
 		    u64 offset, u64 *file_pos)
@@ -474,8 +484,8 @@ bool fuse_fmap_find(const struct fuse_fmap *map, const struct fuse_daxdev *dev,
 	set = seg->set;
 	strip = (next.strip ?: set->nstrips) - 1;
 	row = div64_u64_rem(offset, set->chunk_size, &offset);
-	*file_pos = seg->start + (row * set->nstrips + strip) * set->chunk_size +
-		    offset;
+	*file_pos = seg->start +
+		    (row * set->nstrips + strip) * set->chunk_size + offset;
 	return true;
 }
 EXPORT_SYMBOL_IF_KUNIT(fuse_fmap_find);
@@ -485,7 +495,8 @@ static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)
 	u32 low = 0, high = map->nsegs;
 
 	if (map->equal)
-		return min_t(u64, fuse_fmap_div(pos >> PAGE_SHIFT, &map->by_seg),
+		return min_t(u64,
+			     fuse_fmap_div(pos >> PAGE_SHIFT, &map->by_seg),
 			     map->nsegs - 1);
 
 	/* The last segment that starts at or before pos */
@@ -501,8 +512,8 @@ static u32 fuse_fmap_find_seg(const struct fuse_fmap *map, u64 pos)
 }
 
 /*
- * The range for byte @pos of a stripe set whose numbers are no powers of two.
- * Apart, since it needs more registers.
+ * Resolve byte @pos of a stripe set whose numbers are not powers of two. Not
+ * inlined, because it needs more registers than the common case.
  */
 static noinline void fuse_fmap_resolve_odd(const struct fuse_fmap_set *set,
 					   u64 pos, u64 len,
@@ -520,9 +531,9 @@ static noinline void fuse_fmap_resolve_odd(const struct fuse_fmap_set *set,
 }
 
 /*
- * The device range that holds byte @pos of the file, from that byte to the end
- * of what is contiguous on the device. @pos must be before the end mark. Runs
- * in the page fault path: no lock, no allocation, no division.
+ * Get the device range that holds byte @pos of the file, from that byte to the
+ * end of the contiguous range on the device. @pos must be before the end mark.
+ * Called in the page fault path: takes no lock, allocates and divides nothing.
  */
 void fuse_fmap_resolve(const struct fuse_fmap *map, u64 pos,
 		       struct fuse_fmap_range *range)

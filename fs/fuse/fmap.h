@@ -2,8 +2,8 @@
 /*
  * DAX file maps: the map itself.
  *
- * Pure functions over plain data. Nothing here knows inodes, locks, devices or
- * the log, so the same source is built in user space to be tested and fuzzed.
+ * Pure functions over plain data. This code uses no inodes, locks, devices or
+ * log, so the same source is built in user space to be tested and fuzzed.
  */
 #ifndef _FS_FUSE_FMAP_H
 #define _FS_FUSE_FMAP_H
@@ -12,21 +12,22 @@
 #include <linux/fuse.h>
 #include <linux/math64.h>
 
-/* Bit mask of the kinds this code resolves, as in fmap_kinds of INIT */
-#define FUSE_FMAP_KINDS		((1U << FUSE_FMAP_EXTENTS) | (1U << FUSE_FMAP_STRIPED))
+/* Bit mask of the kinds that this code resolves, as in fmap_kinds of INIT */
+#define FUSE_FMAP_KINDS		((1U << FUSE_FMAP_EXTENTS) | \
+				 (1U << FUSE_FMAP_STRIPED))
 
-/* To this layer these are pointers that it hands back */
+/* Opaque to this layer: it only stores and returns the pointers */
 struct fuse_daxdev;
 struct fuse_fmap_attachment;
 struct inode;
 
 /*
- * Division by a number that is known long before, without a divide
- * instruction: a shift for powers of two, else a multiplication by the
- * reciprocal. Exact for every x up to the bound given to fuse_fmap_div_init().
+ * Division by a constant of the map without a divide instruction: a shift for
+ * powers of two, otherwise a multiplication by the reciprocal. Exact for every
+ * x up to the bound given to fuse_fmap_div_init().
  */
 struct fuse_fmap_div {
-	u64 mul;		/* reciprocal, or 0 if the divisor is 1 << shift */
+	u64 mul;		/* reciprocal, 0 if divisor is 1 << shift */
 	u32 shift;
 };
 
@@ -35,31 +36,31 @@ static inline u64 fuse_fmap_div(u64 x, const struct fuse_fmap_div *d)
 	return d->mul ? mul_u64_u64_shr(x, d->mul, 64) : x >> d->shift;
 }
 
-/* A strip, or an extent: where on which device it starts, in bytes */
+/* Start of a strip or an extent: a device and an offset in bytes */
 struct fuse_fmap_strip {
 	struct fuse_daxdev *dev;
 	u64 offset;
 };
 
 /*
- * A stripe set, of two strips or more. If chunk_size and nstrips are powers of
- * two, as with most, shifts are all that is needed.
+ * A stripe set of two or more strips. In most sets chunk_size and nstrips are
+ * powers of two, so shifts are enough.
  */
 struct fuse_fmap_set {
 	struct fuse_fmap_strip *strips;
 	u32 nstrips;
 	u32 chunk_size;			/* in bytes */
-	bool powers_of_2;		/* both */
+	bool powers_of_2;		/* chunk_size and nstrips */
 	u8 chunk_shift;			/* divides bytes by chunk_size */
 	u8 strips_shift;		/* divides chunks by nstrips */
-	u64 by_strips;			/* reciprocal that does, if not both are */
+	u64 by_strips;			/* reciprocal of nstrips */
 	struct fuse_fmap_div by_chunk;	/* divides pages by pages in a chunk */
 };
 
 /*
- * A segment reaches from its start to the start of the next one; the one after
- * the last marks the end. One on a single strip has dev and offset, a striped
- * one has no dev and, in place of the offset, its set.
+ * A segment extends from its start to the start of the next one. An extra
+ * segment after the last one marks the end. A segment on a single strip has
+ * @dev and @offset; a striped segment has a NULL @dev and its @set.
  */
 struct fuse_fmap_seg {
 	u64 start;			/* in the file, in bytes */
@@ -73,23 +74,25 @@ struct fuse_fmap_seg {
 /**
  * struct fuse_fmap - a decoded map
  * @nsegs: number of segments, at least 1
- * @bytes: memory that the map takes, what its owner has put behind it not
- *	counted
- * @equal: all segments but the last are of one length, so that @by_seg finds
- *	the segment of a position
- * @readonly: for the owner: some device of the map can't be written
- * @dev_lost: for the owner: some device of the map was removed
- * @skip_present: for the owner: a device was removed or memory has failed, so that
- *	a fault must ask for the memory also if an earlier one has found it
+ * @bytes: size of this structure with its segments, sets and strips, but
+ *	without @attachments
+ * @equal: all segments but the last have the same length, so that @by_seg
+ *	finds the segment of a position
+ * @readonly: at least one device of the map is read-only
+ * @dev_lost: a device of the map was removed; never cleared
+ * @skip_present: sends every fault to the driver, because a device was removed
+ *	or reported bad memory: a present entry may be stale; never cleared
+ * @nattachments: number of @attachments
  * @by_seg: divides pages by pages in a segment
  * @file_size: size of the file in bytes
- * @inode: for the owner: the file
- * @attachments: for the owner: the devices of the map
- * @nattachments: for the owner: number of @attachments
- * @segs: @nsegs segments and the end mark, which is at or behind @file_size;
- *	behind them are the stripe sets and then their strips, if any
+ * @inode: the file
+ * @attachments: one for each device of the map
+ * @segs: @nsegs segments and the end mark, which is at or after @file_size.
+ *	The stripe sets follow, then their strips
  *
- * Nothing that the resolver reads is changed after the map was built.
+ * fuse_fmap_build() fills in what the resolver reads, and this never changes
+ * afterwards. The caller of fuse_fmap_build() manages @dev_lost,
+ * @skip_present, @inode, @attachments and @nattachments.
  */
 struct fuse_fmap {
 	u32 nsegs;
@@ -114,16 +117,16 @@ struct fuse_fmap_range {
 };
 
 /**
- * struct fuse_fmap_msg - a map message, and what fuse_fmap_check() found in it
- * @buf: the message as it came from the server, whole
+ * struct fuse_fmap_msg - a map message and the results of fuse_fmap_check()
+ * @buf: the complete message as received from the server
  * @len: bytes in @buf
  * @kind: FUSE_FMAP_EXTENTS or FUSE_FMAP_STRIPED
  * @nsegs: number of segments
- * @nsets: segments that have two strips or more
- * @nstrips: strips of those
+ * @nsets: number of segments with two or more strips
+ * @nstrips: total number of strips of these segments
  * @file_size: size of the file in bytes
- * @seg: segment that was looked at last: the bad one if the check failed
- * @strip: the same for the strip
+ * @seg: the segment checked last: the bad one if the check failed
+ * @strip: likewise, the strip in @seg
  */
 struct fuse_fmap_msg {
 	const void *buf;
@@ -137,23 +140,23 @@ struct fuse_fmap_msg {
 	u32 strip;
 };
 
-/* Position in a checked message, for fuse_fmap_next() */
+/* Position in a checked message: the extent that fuse_fmap_next() returned */
 struct fuse_fmap_cursor {
 	const struct fuse_fmap_msg *msg;
 	size_t pos;
 	u32 strips_left;
 	u32 seg;
 	u32 strip;
-	struct fuse_fmap_stripe_set set;	/* of the extent just returned, kind 1 */
+	struct fuse_fmap_stripe_set set;	/* of that extent, if striped */
 };
 
-/* Position in a map, for fuse_fmap_next_range(); begins as all zero */
+/* Position in a map, for fuse_fmap_next_range(). Starts as all zeros. */
 struct fuse_fmap_pos {
 	u32 seg;
 	u32 strip;
 };
 
-/* A device that a message names; tables of them are sorted by index */
+/* A device that a message names. Tables of these are sorted by index. */
 struct fuse_fmap_dev {
 	u32 index;
 	bool readonly;

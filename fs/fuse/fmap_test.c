@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests for DAX file maps: what is refused and what is not, one step to
- * both sides of each limit; what is built; where a position is found; all of it
- * against a slow model.
+ * KUnit tests for DAX file maps: validation, with one value on each side of
+ * every limit; map building; resolving of positions. All results are compared
+ * with a slow model.
  *
- * tools/testing/fmap runs the same in user space.
+ * tools/testing/fmap runs the same tests in user space.
  */
 #include "fmap.h"
 #include "fmap_test_model.h"
@@ -16,7 +16,7 @@
 #define FMAP_TEST_SEED		0x66757365u
 #define FMAP_TEST_MAPS		20000
 #define FMAP_TEST_POSITIONS	50
-#define FMAP_TEST_ZEROS		16	/* behind the last extent */
+#define FMAP_TEST_ZEROS		16	/* after the last extent */
 
 /* Pages in bytes */
 #define P(pages)	((u64)(pages) * PAGE_SIZE)
@@ -26,13 +26,13 @@
 #define B		0xfffffff9u
 
 /*
- * Each case is one of two messages with some fields changed. Both have
- * FMAP_TEST_ZEROS bytes of room behind them.
+ * Each case is one of two messages with some fields changed. FMAP_TEST_ZEROS
+ * zero bytes follow each message.
  */
 struct fmap_test_extents {
 	struct fuse_fmap_header h;
 	struct fuse_fmap_extent ext[3];
-	u8 behind[FMAP_TEST_ZEROS];
+	u8 tail[FMAP_TEST_ZEROS];
 };
 
 static const struct fmap_test_extents fmap_test_extents = {
@@ -55,7 +55,7 @@ struct fmap_test_sets {
 		struct fuse_fmap_stripe_set set;
 		struct fuse_fmap_extent strip[3];
 	} s[2];
-	u8 behind[FMAP_TEST_ZEROS];
+	u8 tail[FMAP_TEST_ZEROS];
 };
 
 static const struct fmap_test_sets fmap_test_sets = {
@@ -91,7 +91,7 @@ struct fmap_test_edit {
 	u64 value;
 };
 
-/* A field of the message of extents, or of the one of sets, and its value */
+/* Set a field of the message with extents (E) or with stripe sets (S) */
 #define E(field, val)							\
 	((struct fmap_test_edit) {					\
 		.at = offsetof(struct fmap_test_extents, field),	\
@@ -105,14 +105,14 @@ struct fmap_test_edit {
 		.value = (val),						\
 	})
 
-#define EXTENTS_LEN	offsetof(struct fmap_test_extents, behind)
-#define SETS_LEN	offsetof(struct fmap_test_sets, behind)
+#define EXTENTS_LEN	offsetof(struct fmap_test_extents, tail)
+#define SETS_LEN	offsetof(struct fmap_test_sets, tail)
 
-/* How many bytes fewer the message has if it ends before a field of the sets */
+/* Value of @more that truncates the message with sets before @field */
 #define UP_TO(field)							\
 	((int)offsetof(struct fmap_test_sets, field) - (int)SETS_LEN)
 
-/* Room for any of them */
+/* Large enough for both messages */
 union fmap_test_any {
 	struct fmap_test_extents extents;
 	struct fmap_test_sets sets;
@@ -152,8 +152,8 @@ static void fmap_test_edit(union fmap_test_any *any, bool striped,
 }
 
 /*
- * The message of a case, in an allocation of just its length so that KASAN sees
- * what is read behind it.
+ * Build the message of a case. The allocation has exactly the length of the
+ * message, so that KASAN detects reads past its end.
  */
 static void *fmap_test_message(struct kunit *test, bool striped, int more,
 			       const struct fmap_test_edit *edits, size_t *len)
@@ -175,12 +175,12 @@ static void *fmap_test_message(struct kunit *test, bool striped, int more,
 struct fmap_test_check {
 	const char *name;
 	bool striped;
-	int more;		/* bytes more than the message has */
-	u32 only;		/* kinds negotiated, 0 for all that there are */
+	int more;		/* bytes to add, or to cut off if negative */
+	u32 only;		/* negotiated kinds; 0: all */
 	struct fmap_test_edit edits[FMAP_TEST_EDITS];
 	const char *why;	/* NULL: accepted */
-	u32 seg, strip;		/* the bad ones */
-	bool nowhere;		/* no segment is to blame */
+	u32 seg, strip;		/* position of the error */
+	bool nowhere;		/* the error is in no segment */
 };
 
 static const struct fmap_test_check fmap_test_checks[] = {
@@ -193,7 +193,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 
 	/* the header */
 	{
-		.name = "a message of no bytes is refused",
+		.name = "an empty message is refused",
 		.more = -(int)EXTENTS_LEN,
 		.why = "shorter than its header",
 	}, {
@@ -201,11 +201,11 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.more = 31 - (int)EXTENTS_LEN,
 		.why = "shorter than its header",
 	}, {
-		.name = "a whole header is read, and extents are missed",
+		.name = "a header without extents is refused",
 		.more = 32 - (int)EXTENTS_LEN,
 		.why = "ends before its last extent",
 	}, {
-		.name = "a whole header is read, and stripe sets are missed",
+		.name = "a header without stripe sets is refused",
 		.striped = true,
 		.more = 32 - (int)SETS_LEN,
 		.why = "ends before its last stripe set",
@@ -239,80 +239,80 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.edits = { E(h.kind, 31) },
 		.why = "kind is unknown or was not negotiated",
 	}, {
-		.name = "kind 32 is not taken for kind 0",
+		.name = "kind 32 is not mistaken for kind 0",
 		.only = U32_MAX,
 		.edits = { E(h.kind, 32) },
 		.why = "kind is unknown or was not negotiated",
 	}, {
-		.name = "the last kind is refused",
+		.name = "the largest kind is refused",
 		.only = U32_MAX,
 		.edits = { E(h.kind, U32_MAX) },
 		.why = "kind is unknown or was not negotiated",
 	}, {
-		.name = "extents are refused where stripe sets were negotiated",
+		.name = "extents are refused if only stripe sets were negotiated",
 		.only = 1U << FUSE_FMAP_STRIPED,
 		.why = "kind is unknown or was not negotiated",
 	}, {
-		.name = "stripe sets are refused where extents were negotiated",
+		.name = "stripe sets are refused if only extents were negotiated",
 		.striped = true,
 		.only = 1U << FUSE_FMAP_EXTENTS,
 		.why = "kind is unknown or was not negotiated",
 	}, {
-		.name = "extents alone may be negotiated",
+		.name = "extents are accepted if only they were negotiated",
 		.only = 1U << FUSE_FMAP_EXTENTS,
 	}, {
-		.name = "stripe sets alone may be negotiated",
+		.name = "stripe sets are accepted if only they were negotiated",
 		.striped = true,
 		.only = 1U << FUSE_FMAP_STRIPED,
 	}, {
-		.name = "no extents are refused",
+		.name = "a map of no extents is refused",
 		.edits = { E(h.nextents, 0) },
 		.why = "no extents",
 	}, {
-		.name = "one extent more than there are is refused",
+		.name = "a count of one extent too many is refused",
 		.edits = { E(h.nextents, 4) },
 		.why = "ends before its last extent",
 		.seg = 3,
 	}, {
-		.name = "one extent less than there are is refused",
+		.name = "a count of one extent too few is refused",
 		.edits = { E(h.nextents, 2), E(h.file_size, P(5)) },
 		.why = "bytes left over after the last extent",
 		.nowhere = true,
 	}, {
-		.name = "more extents than any message holds are refused",
+		.name = "the largest count of extents is refused",
 		.edits = { E(h.nextents, U32_MAX) },
 		.why = "ends before its last extent",
 		.seg = 3,
 	}, {
-		.name = "one stripe set more than there are is refused",
+		.name = "a count of one stripe set too many is refused",
 		.striped = true,
 		.edits = { S(h.nextents, 3), S(s[1].set.nbytes, P(9)) },
 		.why = "ends before its last stripe set",
 		.seg = 2,
 	}, {
-		.name = "more stripe sets than any message holds are refused",
+		.name = "the largest count of stripe sets is refused",
 		.striped = true,
 		.edits = { S(h.nextents, U32_MAX), S(s[1].set.nbytes, P(9)) },
 		.why = "ends before its last stripe set",
 		.seg = 2,
 	},
 
-	/* its length */
+	/* the length of the message */
 	{
 		.name = "the right size in the header is accepted",
 		.edits = { E(h.fmap_size, EXTENTS_LEN) },
 	}, {
-		.name = "a size that is a byte too small is refused",
+		.name = "a size in the header one byte too small is refused",
 		.edits = { E(h.fmap_size, EXTENTS_LEN - 1) },
-		.why = "size is not the one in the header",
+		.why = "size in the header does not match the message",
 	}, {
-		.name = "a size that is a byte too large is refused",
+		.name = "a size in the header one byte too large is refused",
 		.edits = { E(h.fmap_size, EXTENTS_LEN + 1) },
-		.why = "size is not the one in the header",
+		.why = "size in the header does not match the message",
 	}, {
-		.name = "the largest size is refused",
+		.name = "the largest size in the header is refused",
 		.edits = { E(h.fmap_size, U32_MAX) },
-		.why = "size is not the one in the header",
+		.why = "size in the header does not match the message",
 	}, {
 		.name = "an extent without its last byte is refused",
 		.more = -1,
@@ -331,25 +331,25 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "ends before its last extent",
 		.seg = 1, .strip = 2,
 	}, {
-		.name = "one zero byte behind is accepted without a size",
+		.name = "a trailing zero byte is accepted without a size",
 		.more = 1,
 	}, {
-		.name = "many zero bytes behind are accepted without a size",
+		.name = "many trailing zero bytes are accepted without a size",
 		.more = FMAP_TEST_ZEROS,
 	}, {
-		.name = "a byte behind that is not zero is refused",
+		.name = "a trailing byte that is not zero is refused",
 		.more = FMAP_TEST_ZEROS,
-		.edits = { E(behind[0], 1) },
+		.edits = { E(tail[0], 1) },
 		.why = "bytes left over after the last extent",
 		.nowhere = true,
 	}, {
-		.name = "not even the last byte behind may be other than zero",
+		.name = "a last trailing byte that is not zero is refused",
 		.more = FMAP_TEST_ZEROS,
-		.edits = { E(behind[FMAP_TEST_ZEROS - 1], 0x80) },
+		.edits = { E(tail[FMAP_TEST_ZEROS - 1], 0x80) },
 		.why = "bytes left over after the last extent",
 		.nowhere = true,
 	}, {
-		.name = "zero bytes behind are refused with a size",
+		.name = "trailing zero bytes are refused with a size",
 		.more = FMAP_TEST_ZEROS,
 		.edits = { E(h.fmap_size, EXTENTS_LEN + FMAP_TEST_ZEROS) },
 		.why = "bytes left over after the last extent",
@@ -364,23 +364,23 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.name = "a file may end inside a page",
 		.edits = { E(h.file_size, P(6) - 1) },
 	}, {
-		.name = "a file of a byte more than its extents is refused",
+		.name = "a file one byte larger than its extents is refused",
 		.edits = { E(h.file_size, P(6) + 1) },
 		.why = "segments do not cover the file size",
 		.nowhere = true,
 	}, {
-		.name = "a file of a byte more than its stripe sets is refused",
+		.name = "a file one byte larger than its sets is refused",
 		.striped = true,
 		.edits = { S(h.file_size, P(21) + 101) },
 		.why = "segments do not cover the file size",
 		.nowhere = true,
 	}, {
-		.name = "a file of the largest size needs as much covered",
+		.name = "a file of the largest size must be covered",
 		.edits = { E(h.file_size, MAX_LFS_FILESIZE) },
 		.why = "segments do not cover the file size",
 		.nowhere = true,
 	}, {
-		.name = "a file of more than the largest size is refused",
+		.name = "a file above the largest size is refused",
 		.edits = { E(h.file_size, (u64)MAX_LFS_FILESIZE + 1) },
 		.why = "file size is too large",
 	}, {
@@ -396,7 +396,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "reserved field of an extent is not zero",
 		.seg = 1,
 	}, {
-		.name = "an extent of no length is refused",
+		.name = "an extent of length zero is refused",
 		.edits = { E(ext[2].len, 0) },
 		.why = "extent has no length",
 		.seg = 2,
@@ -414,11 +414,11 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.name = "an offset of a page is accepted",
 		.edits = { E(ext[1].offset, P(1)) },
 	}, {
-		.name = "a length of a byte less is refused",
+		.name = "a length one byte too small is refused",
 		.edits = { E(ext[0].len, P(2) - 1) },
 		.why = "extent length is not a multiple of the page size",
 	}, {
-		.name = "a length of half a page more is refused",
+		.name = "a length with an extra half page is refused",
 		.edits = { E(ext[0].len, P(5) / 2) },
 		.why = "extent length is not a multiple of the page size",
 	}, {
@@ -429,28 +429,28 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.edits = { E(ext[0].offset, -P(2)) },
 		.why = "device offset and length overflow",
 	}, {
-		.name = "an extent that reaches over 2^64 is refused",
+		.name = "an extent that extends past 2^64 is refused",
 		.edits = { E(ext[0].offset, -P(1)) },
 		.why = "device offset and length overflow",
 	}, {
-		.name = "extents may cover just what a file can have",
+		.name = "extents may cover the largest file size",
 		.edits = {
 			E(ext[0].len, 1ULL << 62), E(ext[1].len, 1ULL << 61),
 			E(ext[2].len, (1ULL << 61) - P(1)),
 			E(h.file_size, (1ULL << 63) - P(1)),
 		},
 	}, {
-		.name = "extents of a page more than a file can have are refused",
+		.name = "extents a page above the largest file size are refused",
 		.edits = {
 			E(ext[0].len, 1ULL << 62), E(ext[1].len, 1ULL << 61),
 			E(ext[2].len, 1ULL << 61),
 		},
-		.why = "segments cover more than any file has",
+		.why = "segments cover more than the largest file size",
 		.seg = 2, .strip = 1,
 	}, {
-		.name = "a sum of lengths over 2^64 is refused",
+		.name = "a sum of lengths above 2^64 is refused",
 		.edits = { E(ext[1].len, -P(1)) },
-		.why = "segments cover more than any file has",
+		.why = "segments cover more than the largest file size",
 		.seg = 1, .strip = 1,
 	},
 
@@ -468,26 +468,26 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "stripe set has no strips",
 		.seg = 1,
 	}, {
-		.name = "one strip less than there are is refused",
+		.name = "a count of one strip too few is refused",
 		.striped = true,
 		.edits = { S(s[1].set.nstrips, 2), S(s[1].strip[0].len, P(5)),
 			   S(s[1].strip[1].len, P(4)) },
 		.why = "bytes left over after the last extent",
 		.nowhere = true,
 	}, {
-		.name = "one strip more than there are is refused",
+		.name = "a count of one strip too many is refused",
 		.striped = true,
 		.edits = { S(s[1].set.nstrips, 4) },
 		.why = "ends before its last extent",
 		.seg = 1, .strip = 3,
 	}, {
-		.name = "more strips than any message holds are refused",
+		.name = "a count of too many strips is refused",
 		.striped = true,
 		.edits = { S(s[1].set.nstrips, U32_MAX) },
 		.why = "ends before its last extent",
 		.seg = 1, .strip = 3,
 	}, {
-		.name = "a chunk of no bytes is refused",
+		.name = "a chunk of size zero is refused",
 		.striped = true,
 		.edits = { S(s[0].set.chunk_size, 0) },
 		.why = "chunk size is zero",
@@ -497,7 +497,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.edits = { S(s[0].set.chunk_size, P(1) / 2) },
 		.why = "chunk size is not a multiple of the page size",
 	}, {
-		.name = "a chunk of a byte more than a page is refused",
+		.name = "a chunk of a page and a byte is refused",
 		.striped = true,
 		.edits = { S(s[0].set.chunk_size, P(1) + 1) },
 		.why = "chunk size is not a multiple of the page size",
@@ -522,7 +522,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.striped = true,
 		.edits = { S(s[1].set.nbytes, 1), S(h.file_size, P(13) + 1) },
 	}, {
-		.name = "a stripe set that is not the last ends with a page",
+		.name = "a stripe set before the last one must end with a page",
 		.striped = true,
 		.edits = { S(s[0].set.nbytes, P(13) - 1) },
 		.why = "stripe set that is not the last one ends inside a page",
@@ -548,7 +548,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "stripe set is larger than any file",
 		.seg = 1,
 	}, {
-		.name = "stripe sets may cover just what a file can have",
+		.name = "stripe sets may cover the largest file size",
 		.striped = true,
 		.edits = {
 			S(h.file_size, MAX_LFS_FILESIZE),
@@ -558,7 +558,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 			S(s[1].strip[2].len, 1ULL << 62),
 		},
 	}, {
-		.name = "stripe sets of a byte more than a file can have are refused",
+		.name = "stripe sets a byte above the largest size are refused",
 		.striped = true,
 		.edits = {
 			S(s[1].set.nbytes, MAX_LFS_FILESIZE - P(13) + 1),
@@ -566,7 +566,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 			S(s[1].strip[1].len, 1ULL << 62),
 			S(s[1].strip[2].len, 1ULL << 62),
 		},
-		.why = "segments cover more than any file has",
+		.why = "segments cover more than the largest file size",
 		.seg = 1, .strip = 3,
 	},
 
@@ -584,49 +584,52 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "device offset and length overflow",
 		.seg = 1, .strip = 1,
 	}, {
-		.name = "a strip a page short of its part of the last row is refused",
+		.name = "a strip one page short in the last row is refused",
 		.striped = true,
 		.edits = { S(s[0].strip[0].len, P(4)) },
 		.why = "strip is too short for its chunks",
 	}, {
-		.name = "a strip a page short of its whole chunks is refused",
+		.name = "a strip one page short of its full chunks is refused",
 		.striped = true,
 		.edits = { S(s[0].strip[1].len, P(3)) },
 		.why = "strip is too short for its chunks",
 		.strip = 1,
 	}, {
-		.name = "a last strip a page short is refused",
+		.name = "a last strip one page short is refused",
 		.striped = true,
 		.edits = { S(s[1].strip[2].len, P(2)) },
 		.why = "strip is too short for its chunks",
 		.seg = 1, .strip = 2,
 	}, {
-		.name = "strips may be longer than they need",
+		.name = "strips may be longer than needed",
 		.striped = true,
 		.edits = { S(s[0].strip[0].len, P(50)),
 			   S(s[0].strip[1].len, P(5)),
 			   S(s[1].strip[2].len, P(400)) },
 	}, {
-		.name = "a strip that nothing is put on is accepted",
+		.name = "an unused strip is accepted",
 		.striped = true,
 		.edits = { S(s[1].set.nbytes, P(2)), S(h.file_size, P(15)),
 			   S(s[1].strip[2].len, P(1)) },
 	}, {
-		.name = "a strip that nothing is put on must have a length",
+		.name = "an unused strip must have a length",
 		.striped = true,
 		.edits = { S(s[1].set.nbytes, P(2)), S(h.file_size, P(15)),
 			   S(s[1].strip[2].len, 0) },
 		.why = "extent has no length",
 		.seg = 1, .strip = 2,
 	}, {
-		.name = "one byte of a page needs the page",
+		.name = "one byte of a page needs the whole page",
 		.striped = true,
 		.edits = { S(s[1].set.nbytes, P(9) + 1) },
 		.why = "strip is too short for its chunks",
 		.seg = 1,
 	},
 
-	/* what the reciprocals can do; without strips, what comes next is said */
+	/*
+	 * Limits of the reciprocals. The messages have too few strips, so a
+	 * set within the limits fails the next check.
+	 */
 	{
 		.name = "many strips may have 2^64 / strips pages",
 		.striped = true,
@@ -638,7 +641,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "ends before its last extent",
 		.seg = 1, .strip = 3,
 	}, {
-		.name = "many strips may not have a page more",
+		.name = "many strips may not have one page more",
 		.striped = true,
 		.edits = { S(s[1].set.nstrips, U32_MAX),
 			   S(s[1].set.nbytes, P(U64_MAX / U32_MAX + 1)) },
@@ -655,7 +658,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 		.why = "ends before its last extent",
 		.seg = 1, .strip = 3,
 	},
-#if PAGE_SHIFT == 12	/* with larger pages, no file has that many */
+#if PAGE_SHIFT == 12	/* the largest file has fewer large pages */
 	{
 		.name = "a large chunk may have 2^64 / chunk pages",
 		.striped = true,
@@ -665,7 +668,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 			   S(s[1].strip[1].len, 1ULL << 62),
 			   S(s[1].strip[2].len, 1ULL << 62) },
 	}, {
-		.name = "a large chunk may not have a page more",
+		.name = "a large chunk may not have one page more",
 		.striped = true,
 		.edits = { S(s[1].set.chunk_size, P(8193)),
 			   S(s[1].set.nbytes, P(U64_MAX / 8193 + 1)) },
@@ -688,7 +691,7 @@ static void fuse_fmap_check_test(struct kunit *test)
 	why = fuse_fmap_check(&msg, c->only ?: FUSE_FMAP_KINDS);
 
 	KUNIT_EXPECT_STREQ(test, why ?: "accepted", c->why ?: "accepted");
-	/* so that the model is known to be right, too */
+	/* check the model as well */
 	KUNIT_EXPECT_EQ(test, fmap_model_valid(msg.buf, msg.len, c->only ?:
 					       FUSE_FMAP_KINDS), !c->why);
 	if (c->why && !c->nowhere) {
@@ -731,7 +734,7 @@ static void fuse_fmap_check_counts_test(struct kunit *test)
 			2 * sizeof(struct fuse_fmap_set) +
 			6 * sizeof(struct fuse_fmap_strip));
 
-	/* a set of one strip is an extent */
+	/* A set of one strip is stored as an extent */
 	msg.buf = fmap_test_message(test, true, UP_TO(s[0].strip[1]), single,
 				    &msg.len);
 	KUNIT_EXPECT_NULL(test, fuse_fmap_check(&msg, FUSE_FMAP_KINDS));
@@ -748,7 +751,7 @@ struct fmap_test_build {
 	u64 size_a, size_b;	/* of the devices, in bytes */
 	bool readonly_a, readonly_b;
 	const char *why;	/* NULL: built */
-	u32 seg, strip;		/* the bad ones */
+	u32 seg, strip;		/* position of the error */
 	u32 nsegs;
 	bool equal, readonly;
 };
@@ -759,17 +762,17 @@ static const struct fmap_test_build fmap_test_builds[] = {
 		.size_a = P(301), .size_b = P(3),
 		.nsegs = 3,
 	}, {
-		.name = "an extent may not end a page behind its device",
+		.name = "an extent may not end a page after its device",
 		.size_a = P(300), .size_b = P(3),
 		.why = "extent reaches past the end of its device",
 		.seg = 2,
 	}, {
-		.name = "an extent may not end a byte behind its device",
+		.name = "an extent may not end a byte after its device",
 		.size_a = P(301), .size_b = P(3) - 1,
 		.why = "extent reaches past the end of its device",
 		.seg = 1,
 	}, {
-		.name = "an extent may not begin behind its device",
+		.name = "an extent may not start after its device",
 		.size_a = P(200), .size_b = P(3),
 		.why = "extent reaches past the end of its device",
 	}, {
@@ -778,79 +781,79 @@ static const struct fmap_test_build fmap_test_builds[] = {
 		.size_a = P(503), .size_b = P(603),
 		.nsegs = 2, .equal = true,
 	}, {
-		.name = "a strip may not end behind its device",
+		.name = "a strip may not end after its device",
 		.striped = true,
 		.size_a = P(502), .size_b = P(603),
 		.why = "extent reaches past the end of its device",
 		.seg = 1, .strip = 1,
 	}, {
-		.name = "the last strip may not end behind its device",
+		.name = "the last strip may not end after its device",
 		.striped = true,
 		.size_a = P(503), .size_b = P(602),
 		.why = "extent reaches past the end of its device",
 		.seg = 1, .strip = 2,
 	}, {
-		.name = "nor may the part of a strip that is not needed",
+		.name = "the unused part of a strip may not end after its device",
 		.striped = true,
 		.edits = { S(s[0].strip[1].len, P(404)) },
 		.size_a = P(503), .size_b = P(603),
 		.why = "extent reaches past the end of its device",
 		.strip = 1,
 	}, {
-		.name = "a device may have 2^64 bytes less a page",
+		.name = "a device may have 2^64 bytes minus a page",
 		.edits = { E(ext[1].offset, -P(4)) },
 		.size_a = P(301), .size_b = -P(1),
 		.nsegs = 3,
 	}, {
-		.name = "an extent may not end a page behind such a device",
+		.name = "an extent may not end a page after such a device",
 		.edits = { E(ext[1].offset, -P(4)) },
 		.size_a = P(301), .size_b = -P(2),
 		.why = "extent reaches past the end of its device",
 		.seg = 1,
 	}, {
-		.name = "one device read-only makes the map read-only",
+		.name = "a read-only first device makes the map read-only",
 		.size_a = P(301), .size_b = P(3),
 		.readonly_a = true,
 		.nsegs = 3, .readonly = true,
 	}, {
-		.name = "so does the last one",
+		.name = "a read-only last device makes the map read-only",
 		.size_a = P(301), .size_b = P(3),
 		.readonly_b = true,
 		.nsegs = 3, .readonly = true,
 	}, {
-		.name = "extents that follow each other become one",
+		.name = "contiguous extents are merged",
 		.edits = { E(ext[1].devindex, A), E(ext[1].offset, P(258)) },
 		.size_a = P(301), .size_b = P(3),
 		.nsegs = 2, .equal = true,
 	}, {
-		.name = "three of them, too",
+		.name = "three contiguous extents are merged",
 		.edits = { E(ext[1].devindex, A), E(ext[1].offset, P(258)),
 			   E(ext[2].offset, P(261)) },
 		.size_a = P(301), .size_b = P(3),
 		.nsegs = 1, .equal = true,
 	}, {
-		.name = "extents with a page between them stay apart",
+		.name = "extents with a page between them are not merged",
 		.edits = { E(ext[1].devindex, A), E(ext[1].offset, P(259)) },
 		.size_a = P(301), .size_b = P(3),
 		.nsegs = 3,
 	}, {
-		.name = "extents that follow each other on two devices stay apart",
+		.name = "contiguous extents on two devices are not merged",
 		.edits = { E(ext[1].offset, P(258)) },
 		.size_a = P(301), .size_b = P(301),
 		.nsegs = 3,
 	}, {
-		.name = "extents in reverse order stay apart",
+		.name = "extents in reverse order are not merged",
 		.edits = { E(ext[1].devindex, A), E(ext[1].offset, P(253)) },
 		.size_a = P(301), .size_b = P(3),
 		.nsegs = 3,
 	}, {
-		.name = "sets of one strip that follow each other become one",
+		.name = "contiguous sets of one strip are merged",
 		.striped = true,
 		.more = UP_TO(s[1]),
 		.edits = { S(s[0].set.nstrips, 1), S(h.file_size, P(17)),
 			   S(s[0].strip[0].offset, P(287)),
 			   S(s[0].strip[0].len, P(13)),
-			   /* where strip 1 was is the set of strip 2 */
+			   /* the second set is in the place of strip 1 */
 			   S(s[0].strip[1].devindex, 1),
 			   S(s[0].strip[1].reserved, P(1)),
 			   S(s[0].strip[1].offset, P(4)),
@@ -858,7 +861,7 @@ static const struct fmap_test_build fmap_test_builds[] = {
 		.size_a = P(304), .size_b = 0,
 		.nsegs = 1, .equal = true,
 	}, {
-		.name = "a set of strips does not continue another",
+		.name = "contiguous sets of several strips are not merged",
 		.striped = true,
 		.edits = { S(s[1].strip[0].devindex, A),
 			   S(s[1].strip[0].offset, P(304)) },
@@ -968,12 +971,12 @@ static const struct fmap_test_resolve fmap_test_resolves[] = {
 		.pos = P(13) - 1,
 		.dev = 0, .offset = P(309) - 1, .len = 1,
 	}, {
-		.name = "three pages are no power of two",
+		.name = "extents of three pages, not a power of two",
 		.edits = { E(ext[0].len, P(3)) },
 		.pos = P(6) - 1,
 		.dev = 1, .offset = P(3) - 1, .len = 1,
 	}, {
-		.name = "extents that follow each other in one range",
+		.name = "contiguous extents resolve to one range",
 		.edits = { E(ext[1].devindex, A), E(ext[1].offset, P(258)) },
 		.pos = P(1) + 7,
 		.dev = 0, .offset = P(257) + 7, .len = P(4) - 7,
@@ -1013,7 +1016,7 @@ static const struct fmap_test_resolve fmap_test_resolves[] = {
 		.pos = P(12) - 1,
 		.dev = 0, .offset = P(304) - 1, .len = 1,
 	}, {
-		.name = "a last chunk ends with its set",
+		.name = "the last chunk ends with its set",
 		.striped = true,
 		.pos = P(12),
 		.dev = 0, .offset = P(104), .len = P(1),
@@ -1033,7 +1036,7 @@ static const struct fmap_test_resolve fmap_test_resolves[] = {
 		.pos = P(16),
 		.dev = 1, .offset = P(401), .len = P(1),
 	}, {
-		.name = "the last page goes on behind the end of the file",
+		.name = "the last page extends past the end of the file",
 		.striped = true,
 		.pos = P(21) + 99,
 		.dev = 1, .offset = P(602) + 99, .len = P(1) - 99,
@@ -1067,14 +1070,14 @@ static void fuse_fmap_resolve_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, range.offset, c->offset);
 	KUNIT_EXPECT_EQ(test, range.len, c->len);
 
-	/* so that the model is known to be right, too */
+	/* check the model as well */
 	fmap_model_resolve(msg.buf, devs, ARRAY_SIZE(devs), c->pos, &model);
 	KUNIT_EXPECT_PTR_EQ(test, model.dev, fmap_model_dev(c->dev));
 	KUNIT_EXPECT_EQ(test, model.offset, c->offset);
 	KUNIT_EXPECT_EQ(test, model.len, c->len);
 }
 
-/* As large as numbers get: where a reciprocal could be off by one */
+/* The largest numbers, for which a reciprocal could be off by one */
 struct fmap_test_huge {
 	const char *name;
 	bool striped;
@@ -1107,7 +1110,7 @@ static const struct fmap_test_huge fmap_test_huges[] = {
 			E(ext[2].len, P(1)),
 		},
 	}, {
-		.name = "pages behind each other in the largest file",
+		.name = "single pages at the start of the largest file",
 		.edits = {
 			E(ext[0].len, P(1)), E(ext[1].len, P(1)),
 			E(ext[2].len, (1ULL << 63) - P(3)),
@@ -1115,7 +1118,7 @@ static const struct fmap_test_huge fmap_test_huges[] = {
 	},
 #if PAGE_SHIFT == 12
 	{
-		.name = "the most pages for a large chunk",
+		.name = "the maximum number of pages for a large chunk",
 		.striped = true,
 		.edits = {
 			S(s[1].set.chunk_size, P(8193)),
@@ -1125,7 +1128,7 @@ static const struct fmap_test_huge fmap_test_huges[] = {
 			S(s[1].strip[2].len, 1ULL << 62),
 		},
 	}, {
-		.name = "the most pages for the largest chunk",
+		.name = "the maximum number of pages for the largest chunk",
 		.striped = true,
 		.edits = {
 			S(s[1].set.chunk_size, -P(1)),
@@ -1158,7 +1161,7 @@ static void fuse_fmap_huge_test(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, why ?: "as the model", "as the model");
 }
 
-/* A message in an allocation of its length; NULL or what was found */
+/* Compare with an exact allocation of the message. Returns NULL or the reason. */
 static const char *fmap_test_compare(const struct fmap_random_map *m,
 				     unsigned int npos)
 {
@@ -1195,7 +1198,7 @@ static void fuse_fmap_random_test(struct kunit *test)
 	}
 }
 
-/* Change a number or the length of a message, or the size of a device */
+/* Change a number in a message, its length, or the size of a device */
 static void fmap_random_damage(struct fmap_random_map *m)
 {
 	u32 *at = (u32 *)m->buf + fmap_random_below(&m->state, m->len / 4);
@@ -1245,7 +1248,7 @@ static void fuse_fmap_damaged_test(struct kunit *test)
 		bad += !fmap_model_valid(m->buf, m->len, FUSE_FMAP_KINDS);
 		cond_resched();
 	}
-	/* else this says little */
+	/* The test needs a mix of valid and invalid messages */
 	KUNIT_EXPECT_GT(test, bad, FMAP_TEST_MAPS / 4);
 	KUNIT_EXPECT_LT(test, bad, FMAP_TEST_MAPS - FMAP_TEST_MAPS / 4);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * DAX file maps: a slow model of fs/fuse/fmap.c, and random maps to try both.
+ * DAX file maps: a slow model of fs/fuse/fmap.c, and random maps to test both.
  *
- * The model keeps nothing: it reads what a message means off the message, each
- * time from its start and with plain divisions. For the KUnit test and, in user
- * space, for the fuzzer in tools/testing/fmap.
+ * The model has no state. It interprets the message from its start for every
+ * query, with plain divisions. Used by the KUnit test and, in user space, by the
+ * fuzzer in tools/testing/fmap.
  */
 #ifndef _FS_FUSE_FMAP_TEST_MODEL_H
 #define _FS_FUSE_FMAP_TEST_MODEL_H
@@ -22,26 +22,26 @@
 
 #define FMAP_MODEL_DEVS		8
 
-/* To the code under test a device is nothing but a pointer */
+/* The code under test only stores and compares pointers to devices */
 static inline struct fuse_daxdev *fmap_model_dev(unsigned int number)
 {
 	return (struct fuse_daxdev *)(unsigned long)(number + 1);
 }
 
-/* Bytes that a set puts on its strip number s */
+/* Number of bytes that a set places on its strip number s */
 static inline u64 fmap_model_need(const struct fuse_fmap_stripe_set *set, u32 s)
 {
 	u64 bytes = PAGE_ALIGN(set->nbytes);
 	u64 chunks = div64_u64(bytes + set->chunk_size - 1, set->chunk_size);
 	u64 mine, need, round;
 
-	/* Chunks are dealt out in turn: this strip gets s, s + nstrips, ... */
+	/* Round robin: this strip gets chunks s, s + nstrips, ... */
 	if (chunks <= s)
 		return 0;
 	mine = div64_u64(chunks - s + set->nstrips - 1, set->nstrips);
 	need = mine * set->chunk_size;
 
-	/* Of these the very last chunk of the set may be shorter */
+	/* The last chunk of the set may be shorter */
 	round = div64_u64(chunks - 1, set->nstrips);
 	if (chunks - 1 - round * set->nstrips == s)
 		need -= chunks * set->chunk_size - bytes;
@@ -57,7 +57,7 @@ static inline bool fmap_model_valid_set(const struct fuse_fmap_stripe_set *set)
 	    set->chunk_size % PAGE_SIZE || !set->nbytes ||
 	    set->nbytes > MAX_LFS_FILESIZE)
 		return false;
-	/* Other divisors have a limit, which is a property of the format */
+	/* Divisors that aren't powers of two have a limit */
 	if (!is_power_of_2(chunk_pages) &&
 	    pages > div64_u64(U64_MAX, chunk_pages))
 		return false;
@@ -65,7 +65,7 @@ static inline bool fmap_model_valid_set(const struct fuse_fmap_stripe_set *set)
 	       pages <= div64_u64(U64_MAX, set->nstrips);
 }
 
-/* Is this message to be accepted? buf is aligned as allocations are. */
+/* Return true if the message is valid. @buf is aligned like an allocation. */
 static inline bool fmap_model_valid(const void *buf, size_t len, u32 kinds)
 {
 	const struct fuse_fmap_header *h = buf;
@@ -131,10 +131,10 @@ fmap_model_find(const struct fuse_fmap_dev *devs, unsigned int ndevs, u32 index)
 	return NULL;
 }
 
-/* Segment by segment through a valid message */
+/* Position in a walk of the segments of a valid message */
 struct fmap_model_seg {
 	const void *next;
-	u64 bytes;			/* up to the end of the last page */
+	u64 bytes;			/* rounded up to the page size */
 	u32 nstrips;
 	const struct fuse_fmap_stripe_set *set;	/* or NULL */
 	const struct fuse_fmap_extent *ext;
@@ -157,7 +157,7 @@ static inline void fmap_model_seg(const struct fuse_fmap_header *h,
 	seg->bytes = seg->set ? PAGE_ALIGN(seg->set->nbytes) : seg->ext->len;
 }
 
-/* The end of what a valid message covers, page aligned */
+/* Number of bytes that a valid message covers, rounded up to the page size */
 static inline u64 fmap_model_end(const struct fuse_fmap_header *h)
 {
 	struct fmap_model_seg seg = {};
@@ -172,8 +172,8 @@ static inline u64 fmap_model_end(const struct fuse_fmap_header *h)
 }
 
 /*
- * Where byte pos of the file is, up to the end of its chunk, or of its extent
- * and of those that continue that one on the device.
+ * Resolve byte @pos of the file. The range ends with the chunk, or with the last
+ * of the extents that are contiguous on the device.
  */
 static inline void fmap_model_resolve(const struct fuse_fmap_header *h,
 				      const struct fuse_fmap_dev *devs,
@@ -235,7 +235,7 @@ static inline u64 fmap_random_below(u64 *state, u64 limit)
 	return x - div64_u64(x, limit) * limit;
 }
 
-/* Both walks, through the message and through the map, in step */
+/* Compare the walk of the message and the walk of the map with the model */
 static inline const char *
 fmap_model_compare_ranges(const struct fuse_fmap_msg *msg,
 			  const struct fuse_fmap *map,
@@ -257,29 +257,29 @@ fmap_model_compare_ranges(const struct fuse_fmap_msg *msg,
 			if (!fuse_fmap_next(&cur, &ext) ||
 			    memcmp(&ext, &seg.ext[s], sizeof(ext)) ||
 			    cur.seg != i || cur.strip != s)
-				return "the walk through the message has lost its way";
+				return "walk of the message: wrong extent";
 			used = seg.set ? fmap_model_need(seg.set, s) : ext.len;
 			if (fuse_fmap_used_len(&cur, &ext) != used)
-				return "not what the file uses of an extent";
+				return "wrong used length of an extent";
 			if (!used)
 				continue;
 
 			dev = fmap_model_find(devs, ndevs, ext.devindex)->dev;
 			if (!range.len &&
 			    !fuse_fmap_next_range(map, &pos, &range))
-				return "a device range is missing";
+				return "walk of the map: missing range";
 			if (range.dev != dev || range.offset != ext.offset ||
 			    range.len < used ||
 			    (seg.nstrips > 1 && range.len != used))
-				return "not the device range of an extent";
+				return "walk of the map: wrong range";
 			range.offset += used;
 			range.len -= used;
 		}
 	}
 	if (fuse_fmap_next(&cur, &ext))
-		return "the walk through the message does not end";
+		return "walk of the message: too many extents";
 	if (range.len || fuse_fmap_next_range(map, &pos, &range))
-		return "a device range too many";
+		return "walk of the map: too many ranges";
 	return NULL;
 }
 
@@ -296,31 +296,31 @@ fmap_model_compare_at(const struct fuse_fmap_msg *msg,
 	fmap_model_resolve(msg->buf, devs, ndevs, pos, &want);
 	fuse_fmap_resolve(map, pos, range);
 	if (range->dev != want.dev)
-		return "resolved to another device";
+		return "resolved to the wrong device";
 	if (range->offset != want.offset)
-		return "resolved to another offset";
+		return "resolved to the wrong offset";
 	if (range->len != want.len)
-		return "resolved to another length";
+		return "resolved to the wrong length";
 
 	for (i = 0; devs[i].dev != range->dev; i++)
 		;
 	if (!range->len || range->offset >= devs[i].size ||
 	    range->len > devs[i].size - range->offset)
-		return "resolved to a range that is not on its device";
+		return "resolved to a range past the end of its device";
 
-	/* A random map can have the byte in several places */
+	/* In a random map, a byte can be at more than one file position */
 	if (!fuse_fmap_find(map, range->dev, range->offset, &back))
-		return "the byte of the device is not found again";
+		return "device byte not found in the map";
 	fuse_fmap_resolve(map, back, &want);
 	if (want.dev != range->dev || want.offset != range->offset)
-		return "the byte of the device is found where it is not";
+		return "device byte found at the wrong file position";
 	return NULL;
 }
 
 /*
- * Have a message judged, built and resolved at npos positions, both by the code
- * and by the model. Returns NULL if they agree, else about what they don't. If
- * the table does not have all devices, nothing is built.
+ * Check a message, build its map and resolve @npos positions, with the code and
+ * with the model. Returns NULL if the results are equal, otherwise a description
+ * of the difference. Builds no map if a device is missing in the table.
  */
 static inline const char *
 fmap_model_compare(const void *buf, size_t len, u32 kinds,
@@ -340,12 +340,12 @@ fmap_model_compare(const void *buf, size_t len, u32 kinds,
 
 	why = fuse_fmap_check(&msg, kinds);
 	if (!why != fmap_model_valid(buf, len, kinds))
-		return why ?: "a bad message was accepted";
+		return why ?: "invalid message accepted";
 	if (why)
 		return NULL;
 	if (msg.kind != h->kind || msg.nsegs != h->nextents ||
 	    msg.file_size != h->file_size)
-		return "the header was not understood";
+		return "header decoded incorrectly";
 
 	fuse_fmap_first(&cur, &msg);
 	while (fuse_fmap_next(&cur, &ext)) {
@@ -353,7 +353,7 @@ fmap_model_compare(const void *buf, size_t len, u32 kinds,
 		if (!dev)
 			return NULL;
 		if (dev != &devs[fuse_fmap_find_dev(devs, ndevs, ext.devindex)])
-			return "another device was found";
+			return "wrong device found in the table";
 		if (ext.offset > dev->size ||
 		    ext.len > dev->size - ext.offset)
 			fits = false;
@@ -364,7 +364,7 @@ fmap_model_compare(const void *buf, size_t len, u32 kinds,
 		return "no memory";
 	why = fuse_fmap_build(&msg, devs, ndevs, map);
 	if (!why != fits) {
-		why = why ?: "a map was built beyond the end of a device";
+		why = why ?: "map built past the end of a device";
 		goto out;
 	}
 	if (why) {
@@ -373,13 +373,13 @@ fmap_model_compare(const void *buf, size_t len, u32 kinds,
 	}
 
 	end = fmap_model_end(h);
-	why = "the end mark is wrong";
+	why = "wrong end mark";
 	if (map->segs[map->nsegs].start != end ||
 	    map->file_size != h->file_size)
 		goto out;
 	why = fmap_model_compare_ranges(&msg, map, devs, ndevs);
 
-	/* The first and the last byte, then at random and around each end */
+	/* The first and last byte, then random positions and range boundaries */
 	for (pos = 0; !why && npos; npos--) {
 		why = fmap_model_compare_at(&msg, map, devs, ndevs, pos,
 					    &range);
@@ -391,7 +391,8 @@ fmap_model_compare(const void *buf, size_t len, u32 kinds,
 			pos += range.len - 1;
 			break;
 		case 2:
-			pos -= fmap_random_below(&seed, min(pos, 2 * PAGE_SIZE));
+			pos -= fmap_random_below(&seed,
+						 min(pos, 2 * PAGE_SIZE));
 			break;
 		case 3:
 			pos = fmap_random_below(&seed, end);
@@ -408,14 +409,14 @@ out:
 }
 
 /*
- * A random map that is valid, with its devices, which end where its last
- * extents on them do, or some pages behind.
+ * A random valid map and its devices. Each device ends with the last extent on
+ * it or one page later.
  */
 #define FMAP_RANDOM_SEGS	40
 #define FMAP_RANDOM_STRIPS	24
-#define FMAP_RANDOM_ZEROS	100	/* behind the last extent */
+#define FMAP_RANDOM_ZEROS	100	/* after the last extent */
 #define FMAP_RANDOM_ROOM	(sizeof(struct fuse_fmap_header) +	\
-	FMAP_RANDOM_SEGS * (sizeof(struct fuse_fmap_stripe_set) +		\
+	FMAP_RANDOM_SEGS * (sizeof(struct fuse_fmap_stripe_set) +	\
 	FMAP_RANDOM_STRIPS * sizeof(struct fuse_fmap_extent)) +	\
 	FMAP_RANDOM_ZEROS)
 
@@ -424,7 +425,7 @@ struct fmap_random_map {
 	struct fuse_fmap_dev devs[FMAP_MODEL_DEVS];
 	unsigned int ndevs;
 	unsigned int scale;		/* lengths are pages << scale */
-	struct fuse_fmap_extent last;	/* for one that continues it */
+	struct fuse_fmap_extent last;	/* a next one may continue it */
 	size_t len;
 	u8 buf[FMAP_RANDOM_ROOM] __aligned(8);
 };
@@ -511,7 +512,7 @@ static inline void fmap_random_devs(struct fmap_random_map *m)
 	}
 }
 
-/* The table has just the devices that the message names */
+/* Keep only the devices that the message names */
 static inline void fmap_random_prune_devs(struct fmap_random_map *m)
 {
 	unsigned int i;

@@ -193,7 +193,7 @@ static int add_set(struct fuse_fmap_builder *map,
 {
 	if (map->covered + set->nbytes > INT64_MAX)
 		return fail(map, -EINVAL, map->nsets, 0,
-			    "makes the segments cover more than any file has");
+			    "makes the segments cover more than the largest file size");
 	if (!grow(&map->sets, &map->sets_room, map->nsets, 1, sizeof(*set)))
 		return fail(map, -ENOMEM, map->nsets, 0,
 			    "could not be added: no memory");

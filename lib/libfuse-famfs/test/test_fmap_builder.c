@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The map builder and the kernel's decoder, one against the other.
+ * The map builder. If the kernel's decoder is compiled in, the two must agree.
  *
- *   test_fmap_builder list       names of the tests
- *   test_fmap_builder NAME...    run these
- *   test_fmap_builder all
- *   ROUNDS=n, SEED=n             for the random ones
+ * Environment: ROUNDS and SEED of the random maps.
  */
 #define _GNU_SOURCE
 #include "fuse_fmap.h"
+#include "fmap_tap.h"
 #include "kernel_fmap.h"
 
 #include <errno.h>
@@ -21,14 +19,6 @@
 #define M	(K * K)
 #define PAGE	(4 * K)
 #define ALL	((1U << FUSE_FMAP_EXTENTS) | (1U << FUSE_FMAP_STRIPED))
-
-#define EXPECT(cond) do {						\
-	if (!(cond)) {							\
-		fprintf(stderr, "%s:%d: not true: %s\n",		\
-			__FILE__, __LINE__, #cond);			\
-		exit(1);						\
-	}								\
-} while (0)
 
 static const struct kernel_device devices[] = {
 	{ 0, 64 * M }, { 1, 64 * M }, { 2, 8 * M }, { 7, 1ULL << 62 },
@@ -186,7 +176,7 @@ static const struct {
 	{ 0, 0, { { 0, 0, 1ULL << 63 } }, -EINVAL,
 	  "segment 1, strip 0 covers more than any file has" },
 	{ 0, 0, { { 7, 0, (1ULL << 63) - PAGE } }, -EINVAL,
-	  "segment 1, strip 0 makes the segments cover more than any file has" },
+	  "segment 1, strip 0 makes the segments cover more than the largest file size" },
 	{ 0, 0, { { 3, 0, M } }, -ENODEV,
 	  "segment 1, strip 0: there is no device 3" },
 	{ 0, 0, { { 2, 7 * M, 2 * M } }, -EINVAL,
@@ -556,45 +546,33 @@ static void builder_and_kernel_agree_on_random_maps(void)
 	EXPECT(accepted > rounds / 5 && accepted < rounds / 5 * 4);
 }
 
-#define T(name)	{ #name, name }
-static const struct {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
-	T(extents_are_where_they_were_put),
-	T(a_stripe_set_goes_from_strip_to_strip),
-	T(extents_and_stripe_sets_mix),
-	T(only_what_was_negotiated_is_accepted),
-	T(what_is_wrong_is_said_in_words),
-	T(stripe_sets_have_strips_and_chunks),
-	T(only_the_last_segment_may_end_inside_a_page),
-	T(the_segments_must_cover_the_file),
-	T(a_map_grows_up_to_what_the_kernel_takes),
-	T(builder_and_kernel_agree_on_random_maps),
+#ifdef HAVE_KERNEL_FMAP
+#define WITH_KERNEL(name)	TAP_TEST(name)
+#else
+#define WITH_KERNEL(name)	TAP_SKIP(name, "built without -Dkernel-fmap")
+#endif
+
+static const struct tap_test tests[] = {
+	WITH_KERNEL(extents_are_where_they_were_put),
+	WITH_KERNEL(a_stripe_set_goes_from_strip_to_strip),
+	WITH_KERNEL(extents_and_stripe_sets_mix),
+	TAP_TEST(only_what_was_negotiated_is_accepted),
+	TAP_TEST(what_is_wrong_is_said_in_words),
+	TAP_TEST(stripe_sets_have_strips_and_chunks),
+	TAP_TEST(only_the_last_segment_may_end_inside_a_page),
+	WITH_KERNEL(the_segments_must_cover_the_file),
+	TAP_TEST(a_map_grows_up_to_what_the_kernel_takes),
+	WITH_KERNEL(builder_and_kernel_agree_on_random_maps),
 };
 
 int main(int argc, char **argv)
 {
 	size_t i;
-	int found = 0, a;
 
 	for (i = 0; i < NDEVICES; i++)
 		known[i] = (struct fuse_fmap_device) {
 			.index = devices[i].index,
 			.size = devices[i].size,
 		};
-
-	for (a = 1; a < argc; a++) {
-		for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-			if (!strcmp(argv[a], "list")) {
-				puts(tests[i].name);
-				found = 1;
-			} else if (!strcmp(argv[a], tests[i].name) ||
-				   !strcmp(argv[a], "all")) {
-				tests[i].run();
-				found = 1;
-			}
-		}
-	}
-	return found ? 0 : 2;
+	return tap_main(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }
