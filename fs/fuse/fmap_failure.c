@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps: a device goes away, or memory of it is bad.
+ * DAX file maps: device removal and bad memory.
  */
 #include "dev.h"
 #include "fmap_i.h"
@@ -15,15 +15,15 @@
 #include <linux/wait_bit.h>
 
 /*
- * Page faults are readers. Whoever has marked maps as degraded or failed waits
- * for the faults that have not seen it.
+ * Page faults are readers. Code that sets dev_lost or skip_present in a map then
+ * waits for the faults that may not have seen the flag.
  */
 DEFINE_SRCU_FAST(fuse_fmap_srcu);
 
-/* Who waits for pinned pages as long as this says so in the log */
+/* Time after which a wait for pinned pages is logged */
 #define FUSE_FMAP_PIN_WAIT	(10 * HZ)
 
-/* A request that tells the server of a failure */
+/* A FUSE_DAX_FAILURE request */
 struct fuse_dax_notification {
 	struct fuse_args args;
 	struct fuse_dax_failure_in in;
@@ -33,63 +33,64 @@ struct fuse_dax_notification {
 
 static void fuse_dax_failure_end(struct fuse_args *args, int error)
 {
-	struct fuse_dax_notification *note =
+	struct fuse_dax_notification *notif =
 		container_of(args, struct fuse_dax_notification, args);
 
 	if (error == -ENOSYS)
-		WRITE_ONCE(note->fc->fmap->notify_failures, false);
-	iput(note->inode);
-	fuse_conn_put(note->fc);
-	kfree(note);
+		WRITE_ONCE(notif->fc->fmap->notify_failures, false);
+	iput(notif->inode);
+	fuse_conn_put(notif->fc);
+	kfree(notif);
 }
 
 /*
- * Tell the server, if it wants to know. Nobody waits for the answer, nor for
- * room in the queue: who reports a failure must not depend on a server. The
- * file, if it is one's, can't be forgotten as long as the request is queued.
+ * Notify the server, if it has requested notifications. Doesn't wait for the
+ * reply or for room in the queue, because failure handling must not depend on a
+ * server. @inode is the affected file, or NULL. The request holds a reference,
+ * so that FORGET can't be sent while it is queued.
  */
 static void fuse_dax_notify(struct fuse_mount *fm, struct inode *inode,
 			    const struct fuse_dax_failure_in *what)
 {
-	struct fuse_dax_notification *note;
+	struct fuse_dax_notification *notif;
 
 	if (!READ_ONCE(fm->fc->fmap->notify_failures))
 		return;
 
-	note = kzalloc_obj(*note, GFP_NOFS);
-	if (!note)
+	notif = kzalloc_obj(*notif, GFP_NOFS);
+	if (!notif)
 		return;
 
-	note->in = *what;
-	note->fc = fuse_conn_get(fm->fc);
-	note->args.opcode = FUSE_DAX_FAILURE;
-	note->args.nodeid = FUSE_ROOT_ID;
+	notif->in = *what;
+	notif->fc = fuse_conn_get(fm->fc);
+	notif->args.opcode = FUSE_DAX_FAILURE;
+	notif->args.nodeid = FUSE_ROOT_ID;
 	if (inode) {
 		ihold(inode);
-		note->inode = inode;
-		note->args.nodeid = get_node_id(inode);
+		notif->inode = inode;
+		notif->args.nodeid = get_node_id(inode);
 	}
-	note->args.force = true;
-	note->args.nocreds = true;
-	note->args.in_numargs = 1;
-	note->args.in_args[0].size = sizeof(note->in);
-	note->args.in_args[0].value = &note->in;
-	note->args.end = fuse_dax_failure_end;
-	if (fuse_simple_background(fm, &note->args, GFP_NOFS))
-		fuse_dax_failure_end(&note->args, 0);
+	notif->args.force = true;
+	notif->args.nocreds = true;
+	notif->args.in_numargs = 1;
+	notif->args.in_args[0].size = sizeof(notif->in);
+	notif->args.in_args[0].value = &notif->in;
+	notif->args.end = fuse_dax_failure_end;
+	if (fuse_simple_background(fm, &notif->args, GFP_NOFS))
+		fuse_dax_failure_end(&notif->args, 0);
 }
 
 typedef bool (*fuse_fmap_visit_t)(struct fuse_fmap_attachment *att, void *arg);
 
 /*
- * Call @visit for each map that uses the device, until it returns true. Inodes
- * that are being evicted can't be had, and are left out, as are those that have
- * not got their map yet: it may be freed again. An inode must not be grabbed
- * once unmounting has begun: the caller holds killsb and has seen that there is
- * a mount.
+ * Call @visit for each attached map of the device until it returns true. Skips
+ * inodes that are being evicted, and inodes whose map is not attached yet,
+ * because that map may be freed again. The caller holds killsb and has checked
+ * that the connection has a mount, because inodes must not be grabbed during
+ * unmount.
  */
-static void fuse_daxdev_for_each_map(struct fuse_daxdev *dev,
-				     fuse_fmap_visit_t visit, void *arg)
+static void fuse_daxdev_visit_maps(struct fuse_daxdev *dev,
+				   fuse_fmap_visit_t visit, void *arg)
 {
 	struct inode *inode, *last = NULL;
 	struct fuse_fmap_attachment *att;
@@ -106,7 +107,7 @@ static void fuse_daxdev_for_each_map(struct fuse_daxdev *dev,
 			continue;
 
 		spin_unlock(&dev->attach_lock);
-		/* Its entry was needed to get from there to this one */
+		/* Only now: its entry kept the position in the list */
 		iput(last);
 		last = inode;
 		stop = visit(att, arg);
@@ -120,9 +121,10 @@ static void fuse_daxdev_for_each_map(struct fuse_daxdev *dev,
 }
 
 /*
- * Unmap a range of the file, and wait until nobody has a page of it pinned. The
- * lock is not held meanwhile, since who has pinned a page may fault on another
- * one before it lets go. No page of the device comes back: it is dead.
+ * Unmap a range of the file and wait until none of its pages is pinned. Called
+ * with the invalidate lock held. Drops it while waiting, since a task may fault
+ * on another page before it unpins this one. Pages of the device can't be
+ * mapped again, because the device is dead.
  */
 static void fuse_fmap_unmap_range(struct fuse_fmap_attachment *att,
 				  loff_t start, loff_t last)
@@ -146,8 +148,8 @@ static void fuse_fmap_unmap_range(struct fuse_fmap_attachment *att,
 }
 
 /*
- * Take the device's pages out of the file's mappings. What is on devices that
- * still work stays, and nobody has to wait for what is pinned there.
+ * Unmap the pages of the device from the file. Pages on other devices stay
+ * mapped and may stay pinned.
  */
 static bool fuse_fmap_unmap(struct fuse_fmap_attachment *att, void *arg)
 {
@@ -169,14 +171,17 @@ static bool fuse_fmap_unmap(struct fuse_fmap_attachment *att, void *arg)
 	}
 	filemap_invalidate_unlock(mapping);
 
-	/* Who opens the file when nobody has it any more gets another map */
+	/* The next open after the last close fetches a new map */
 	d_mark_dontcache(inode);
 	d_prune_aliases(inode);
 
 	return false;
 }
 
-/* From here on all faults on files of the device take the invalidate lock */
+/*
+ * Mark all maps of the device. When this returns, all faults on these files
+ * take the invalidate lock.
+ */
 static void fuse_daxdev_mark_maps(struct fuse_daxdev *dev)
 {
 	struct fuse_fmap_attachment *att;
@@ -191,7 +196,7 @@ static void fuse_daxdev_mark_maps(struct fuse_daxdev *dev)
 	synchronize_srcu(&fuse_fmap_srcu);
 }
 
-/* Count the inodes that are on their way out; they unmap their pages themselves */
+/* Count the inodes in eviction, which fuse_daxdev_visit_maps() skipped */
 static void fuse_daxdev_count_evicting(struct fuse_daxdev *dev)
 {
 	struct fuse_fmap_attachment *att;
@@ -201,7 +206,8 @@ static void fuse_daxdev_count_evicting(struct fuse_daxdev *dev)
 		struct inode *inode = att->map->inode;
 
 		spin_lock(&inode->i_lock);
-		att->evicting = inode_state_read(inode) & (I_FREEING | I_WILL_FREE);
+		att->evicting = inode_state_read(inode) &
+				(I_FREEING | I_WILL_FREE);
 		spin_unlock(&inode->i_lock);
 		dev->nevicting += att->evicting;
 	}
@@ -215,9 +221,10 @@ static bool fuse_daxdev_is_zero(struct fuse_daxdev *dev, unsigned long *n)
 }
 
 /*
- * The device is being removed. When this returns its pages are gone, so no
- * page table and no inode may know any of them: files are unmapped, and inodes
- * on their way out, which do that themselves, are waited for.
+ * Handle the removal of a device. The pages of the device are freed after this
+ * returns, so no page table and no inode may refer to them by then. Unmaps all
+ * files on the device and waits for inodes in eviction, which unmap their pages
+ * on their own. Waits for pinned pages without a time limit.
  */
 static void fuse_daxdev_handle_removal(struct fuse_daxdev *dev)
 {
@@ -242,7 +249,7 @@ static void fuse_daxdev_handle_removal(struct fuse_daxdev *dev)
 	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
 	if (fm) {
 		fuse_dax_notify(fm, NULL, &what);
-		fuse_daxdev_for_each_map(dev, fuse_fmap_unmap, NULL);
+		fuse_daxdev_visit_maps(dev, fuse_fmap_unmap, NULL);
 		fuse_daxdev_count_evicting(dev);
 		wait_for = &dev->nevicting;
 	}
@@ -251,7 +258,7 @@ static void fuse_daxdev_handle_removal(struct fuse_daxdev *dev)
 	wait_event(dev->evict_waitq, fuse_daxdev_is_zero(dev, wait_for));
 }
 
-/* Memory of a device that is bad, and whose it is */
+/* A page with bad memory and the file that it belongs to, if any */
 struct fuse_daxdev_bad_page {
 	struct fuse_dax_failure_in what;
 	int mf_flags;
@@ -260,9 +267,9 @@ struct fuse_daxdev_bad_page {
 };
 
 /*
- * Is the bad page this file's? Then whoever has it mapped gets a signal: at
- * once if that is what the process, or the system, is set to, else when it
- * comes to the page again.
+ * If the bad page belongs to this file, unmap it and signal the processes that
+ * have it mapped: at once if early kill is set for the process or the system,
+ * otherwise at the next access. Returns true if it was this file.
  */
 static bool fuse_fmap_kill_users(struct fuse_fmap_attachment *att, void *arg)
 {
@@ -274,7 +281,7 @@ static bool fuse_fmap_kill_users(struct fuse_fmap_attachment *att, void *arg)
 			    &bad->what.pos))
 		return false;
 
-	/* What faults map that have not seen it is unmapped below */
+	/* A fault that missed the flag may map the page: unmapped below */
 	WRITE_ONCE(att->map->skip_present, true);
 	synchronize_srcu(&fuse_fmap_srcu);
 
@@ -293,10 +300,9 @@ static bool fuse_fmap_kill_users(struct fuse_fmap_attachment *att, void *arg)
 }
 
 /*
- * A page has bad memory. No device byte belongs to two places, so there is one
- * file that has the page, or none. The driver sees to it that nobody reads the
- * page from now on, before a write has mended it, and nobody maps it who asks;
- * that all do, the flag in the map does.
+ * Handle a page with bad memory. At most one file uses the page, because ranges
+ * of a device can't overlap. The driver refuses to read or map the page until a
+ * write has repaired it; @skip_present sends every fault to the driver.
  */
 static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
 				int mf_flags)
@@ -319,7 +325,7 @@ static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
 	down_read(&fc->killsb);
 	fm = list_first_entry_or_null(&fc->mounts, struct fuse_mount, fc_entry);
 	if (fm)
-		fuse_daxdev_for_each_map(dev, fuse_fmap_kill_users, &bad);
+		fuse_daxdev_visit_maps(dev, fuse_fmap_kill_users, &bad);
 	if (bad.nodeid == FUSE_ROOT_ID) {
 		pr_err("connection %u: DAX device %s: bad memory at 0x%llx, in no open file\n",
 		       fc->dev, dev->name, offset);
@@ -332,7 +338,11 @@ static int fuse_daxdev_bad_page(struct fuse_daxdev *dev, u64 offset,
 	return bad.err;
 }
 
-/* The DAX core reports a failure of the device, or of a range of it */
+/*
+ * Called by the DAX core when the device is removed or memory of it is bad.
+ * Returns -EOPNOTSUPP if the device is not claimed, -EINVAL if the range is
+ * outside the device.
+ */
 static int fuse_daxdev_notify_failure(struct dax_device *dax_dev, u64 offset,
 				      u64 len, int mf_flags)
 {
