@@ -2,10 +2,10 @@
 /*
  * DAX file maps: the DAX devices of a connection.
  *
- * The server names devices by indexes of its own choice. A device gets into
- * the table when the server registers an open file descriptor, or when a map
- * names an index that is not there yet and the server answers GET_DAXDEV with
- * the device's name. Either way the connection claims it for itself.
+ * The server chooses an index for each device. A device is added to the table
+ * when the server registers an open file descriptor, or when a map names an
+ * unknown index and the server replies to FUSE_GET_DAXDEV with the name of the
+ * device. In both cases the connection claims the device exclusively.
  */
 #include "dev.h"
 #include "fmap_i.h"
@@ -21,13 +21,13 @@
 #include <linux/vmalloc.h>
 
 /*
- * Who has claimed which dax_device, for calls that come from the DAX core with
- * nothing but the dax_device. Entries are removed before the fuse_daxdev is
- * freed.
+ * Maps each claimed dax_device to its fuse_daxdev, for callbacks of the DAX
+ * core, which pass only the dax_device. Holds no references: an entry is
+ * removed before its fuse_daxdev is freed.
  */
 static DEFINE_XARRAY(fuse_daxdevs);
 
-/* Memory that a device takes, for its bit a page */
+/* Size in bytes of the bitmap of a device, with one bit for each page */
 size_t fuse_daxdev_bytes(const struct fuse_daxdev *dev)
 {
 	return BITS_TO_LONGS(dev->size >> PAGE_SHIFT) * sizeof(long);
@@ -38,10 +38,7 @@ static void fuse_daxdev_free(struct fuse_daxdev *dev)
 	unsigned long key = (unsigned long)dev->dax_dev;
 	int id;
 
-	/*
-	 * As long as this lock is held, a removal that has not told us yet
-	 * can't come so far that somebody else holds the device.
-	 */
+	/* Blocks removal until the holder is dropped */
 	id = dax_read_lock();
 	xa_cmpxchg(&fuse_daxdevs, key, dev, NULL, 0);
 	if (dev->claimed && dev->dead)
@@ -64,7 +61,7 @@ void fuse_daxdev_put(struct fuse_daxdev *dev)
 		fuse_daxdev_free(dev);
 }
 
-/* Who has claimed the device, with a reference */
+/* Get the fuse_daxdev that has claimed the device, or NULL */
 struct fuse_daxdev *fuse_daxdev_get_by_dax(struct dax_device *dax_dev)
 {
 	struct fuse_daxdev *dev;
@@ -79,8 +76,8 @@ struct fuse_daxdev *fuse_daxdev_get_by_dax(struct dax_device *dax_dev)
 }
 
 /*
- * Mark the device as removed, for whoever uses it. Returns it with a reference
- * if there is anybody.
+ * Mark the fuse_daxdev that has claimed the device as dead. Returns it with a
+ * reference, or NULL if no connection uses the device.
  */
 struct fuse_daxdev *fuse_daxdev_mark_dead(struct dax_device *dax_dev)
 {
@@ -99,10 +96,10 @@ struct fuse_daxdev *fuse_daxdev_mark_dead(struct dax_device *dax_dev)
 }
 
 /*
- * Claim a device on the dax bus, to which the caller has a reference. Errors:
- * -EBUSY if it is held already, by this connection or by anybody else,
- * -EOPNOTSUPP if it isn't bound to the fsdev driver, -ENODEV if it is bound to
- * none or being removed.
+ * Claim a device on the dax bus. The caller holds a reference to @bus_dev.
+ * Errors: -EBUSY if the device already has a holder, in this connection or
+ * elsewhere, -EOPNOTSUPP if it isn't bound to the fsdev driver, -ENODEV if it
+ * is not bound to a driver or is being removed, -ENOMEM.
  */
 static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc, u32 index,
 					     struct device *bus_dev,
@@ -145,7 +142,7 @@ static struct fuse_daxdev *fuse_daxdev_claim(struct fuse_conn *fc, u32 index,
 		goto out;
 
 	err = -ENOMEM;
-	/* Not charged: who opens a file first has not asked for the device */
+	/* Not accounted: the opener shouldn't pay for the device */
 	dev->reserved = vzalloc(fuse_daxdev_bytes(dev));
 	if (!dev->reserved)
 		goto out;
@@ -159,7 +156,7 @@ out:
 	return dev;
 }
 
-/* The device under this index, with a reference; none if it was removed */
+/* Get the device with this index, or NULL if there is none or it was removed */
 static struct fuse_daxdev *fuse_daxdev_lookup(struct fuse_fmap_conn *fmc,
 					      u32 index)
 {
@@ -177,8 +174,10 @@ static struct fuse_daxdev *fuse_daxdev_lookup(struct fuse_fmap_conn *fmc,
 }
 
 /*
- * Put a device into the table. One that was removed gives up its index to the
- * next one, and is returned in @old.
+ * Add a device to the table. It replaces a removed device with the same index,
+ * which is returned in @old with the table's reference. Errors: -EEXIST if the
+ * index is in use, -ENOTCONN after unmount, -ENOMEM. May drop and retake the
+ * lock of the table.
  */
 static int fuse_daxdev_store(struct fuse_fmap_conn *fmc, u32 index,
 			     struct fuse_daxdev *dev, struct fuse_daxdev **old)
@@ -201,7 +200,7 @@ static int fuse_daxdev_store(struct fuse_fmap_conn *fmc, u32 index,
 	}
 
 	err = __xa_insert(&fmc->devices, index, dev, GFP_KERNEL_ACCOUNT);
-	/* That may have dropped the lock to allocate memory */
+	/* The insertion may have dropped the lock to allocate memory */
 	if (!err && fmc->closed) {
 		__xa_erase(&fmc->devices, index);
 		return -ENOTCONN;
@@ -209,7 +208,7 @@ static int fuse_daxdev_store(struct fuse_fmap_conn *fmc, u32 index,
 	return err == -EBUSY ? -EEXIST : err;
 }
 
-/* Claim a device and put it into the table; nothing is changed on failure */
+/* Claim a device and add it to the table. Changes nothing on failure. */
 static int fuse_daxdev_register(struct fuse_conn *fc, u32 index,
 				struct device *bus_dev, bool readonly)
 {
@@ -255,7 +254,7 @@ static long fuse_daxdev_ioctl_open(struct fuse_conn *fc,
 	inode = file_inode(fd_file(f));
 	if (!S_ISCHR(inode->i_mode))
 		return -EINVAL;
-	/* Reading is what makes an fd a permission to map the device */
+	/* An fd open for reading is the permission to map the device */
 	if (!(fd_file(f)->f_mode & FMODE_READ))
 		return -EACCES;
 
@@ -285,7 +284,7 @@ static long fuse_daxdev_ioctl_close(struct fuse_conn *fc, u32 __user *argp)
 	return 0;
 }
 
-/* FUSE_DEV_IOC_DAXDEV_OPEN and FUSE_DEV_IOC_DAXDEV_CLOSE */
+/* Handle FUSE_DEV_IOC_DAXDEV_OPEN and FUSE_DEV_IOC_DAXDEV_CLOSE */
 long fuse_daxdev_ioctl(struct fuse_conn *fc, unsigned int cmd,
 		       void __user *argp)
 {
@@ -297,7 +296,10 @@ long fuse_daxdev_ioctl(struct fuse_conn *fc, unsigned int cmd,
 	return fuse_daxdev_ioctl_close(fc, argp);
 }
 
-/* Empty the table. Devices that maps still use go with the last map. */
+/*
+ * Empty the table and refuse further registrations. A device that maps still
+ * use is freed with the last of these maps.
+ */
 void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc)
 {
 	struct fuse_daxdev *dev;
@@ -307,12 +309,12 @@ void fuse_daxdev_close_all(struct fuse_fmap_conn *fmc)
 	fmc->closed = true;
 	xa_unlock(&fmc->devices);
 
-	/* The server may be closing them as well */
+	/* The server may close devices at the same time */
 	xa_for_each(&fmc->devices, index, dev)
 		fuse_daxdev_put(xa_erase(&fmc->devices, index));
 }
 
-/* Register the device that the server has named */
+/* Register a device by its name on the dax bus */
 static int fuse_daxdev_register_by_name(struct fuse_conn *fc, u32 index,
 					const char *name)
 {
@@ -326,17 +328,17 @@ static int fuse_daxdev_register_by_name(struct fuse_conn *fc, u32 index,
 	bus_dev = dax_find_by_name(name);
 	if (!bus_dev)
 		return -ENODEV;
-	/* The bus ignores a newline at the end */
+	/* The bus matches names with a trailing newline as well */
 	err = -ENODEV;
 	if (!strcmp(dev_name(bus_dev), name))
 		err = fuse_daxdev_register(fc, index, bus_dev, false);
 	put_device(bus_dev);
 
-	/* The server may have registered it itself all the same */
+	/* The server may also have registered the device by ioctl */
 	return err == -EEXIST ? 0 : err;
 }
 
-/* Ask the server for a device */
+/* Send FUSE_GET_DAXDEV and register the device in the reply */
 static int fuse_daxdev_request(struct fuse_mount *fm, u32 index)
 {
 	FUSE_ARGS(args);
@@ -375,9 +377,10 @@ out:
 }
 
 /*
- * The device with this index, with a reference; the server is asked if there is
- * none yet. Errors: -ENODEV if the server doesn't know it, -EIO if the answer
- * makes no sense, others as for fuse_daxdev_claim().
+ * Get the device with this index. Requests it from the server if it is not in
+ * the table. Errors: -ENODEV if the server has no such device, -EIO if the
+ * reply is invalid, -EINTR, or an error of the connection or of
+ * fuse_daxdev_claim().
  */
 struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 {
@@ -410,12 +413,12 @@ struct fuse_daxdev *fuse_daxdev_get(struct fuse_mount *fm, u32 index)
 	case -EOPNOTSUPP:
 		return ERR_PTR(err);
 	default:
-		/* Whatever the server says, it has no such device */
+		/* Any other error of the server: no such device */
 		return ERR_PTR(-ENODEV);
 	}
 }
 
-/* Bits to set or clear at a time: bitmap_set() counts with int */
+/* Maximum number of bits for one call: bitmap_set() takes an int */
 #define FUSE_DAXDEV_STEP	((unsigned long)SZ_1G)
 
 static void fuse_daxdev_mark_reserved(struct fuse_daxdev *dev,
@@ -440,9 +443,9 @@ static void fuse_daxdev_mark_reserved(struct fuse_daxdev *dev,
 }
 
 /*
- * Note that a range inside the device belongs to a file. -EEXIST if part of it
- * belongs to some file already, the same one included: fs-dax can't have one
- * page in two places.
+ * Reserve a page-aligned range of the device for a file. Returns -EEXIST if
+ * part of the range is already reserved, even for the same file: fs-dax can't
+ * map one page at two file offsets.
  */
 int fuse_daxdev_reserve(struct fuse_daxdev *dev, u64 offset, u64 len)
 {
@@ -460,7 +463,7 @@ int fuse_daxdev_reserve(struct fuse_daxdev *dev, u64 offset, u64 len)
 	return err;
 }
 
-/* Give up a range that fuse_daxdev_reserve() was successful for, or a part of it */
+/* Release a range, or a part of one, that fuse_daxdev_reserve() reserved */
 void fuse_daxdev_release(struct fuse_daxdev *dev, u64 offset, u64 len)
 {
 	mutex_lock(&dev->reserved_lock);
@@ -469,7 +472,7 @@ void fuse_daxdev_release(struct fuse_daxdev *dev, u64 offset, u64 len)
 	mutex_unlock(&dev->reserved_lock);
 }
 
-/* From now on a removal of the device finds the map, and with it the inode */
+/* Attach a map to a device, so that removal of the device finds the inode */
 void fuse_daxdev_attach(struct fuse_fmap_attachment *att)
 {
 	struct fuse_daxdev *dev = att->dev;
@@ -481,7 +484,7 @@ void fuse_daxdev_attach(struct fuse_fmap_attachment *att)
 	spin_unlock(&dev->attach_lock);
 }
 
-/* The map goes away, or the inode that it was for gets none */
+/* Undo fuse_daxdev_attach() and wake a removal that waits for evictions */
 void fuse_daxdev_detach(struct fuse_fmap_attachment *att)
 {
 	struct fuse_daxdev *dev = att->dev;

@@ -9,10 +9,10 @@
 #include <linux/seq_file.h>
 
 /*
- * The mount is made with the powers that a file system on DAX devices needs:
- * whoever made it could as well have mounted one that is in the kernel. The
- * user a mount is made for must be root too, since fusermount mounts for
- * everybody.
+ * Allocate the state of the connection if DAX file maps are offered. They are
+ * offered only to a mounter that may also mount an in-kernel file system on a
+ * DAX device. The user of the mount must be root as well, because fusermount
+ * mounts for any user. Returns 0 without allocating if maps are not offered.
  */
 int fuse_fmap_conn_alloc(struct super_block *sb, kuid_t user_id)
 {
@@ -41,8 +41,8 @@ void fuse_fmap_conn_free(struct fuse_conn *fc)
 }
 
 /*
- * All inodes are gone. Give the devices back now: the connection itself can
- * live on as long as somebody has /dev/fuse open.
+ * Release the devices at unmount, when no inodes are left. The connection
+ * itself lives as long as /dev/fuse is open.
  */
 void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
 {
@@ -50,19 +50,19 @@ void fuse_fmap_conn_shutdown(struct fuse_conn *fc)
 		fuse_daxdev_close_all(fc->fmap);
 }
 
-/* The server has accepted FUSE_DAX_FMAP; @kinds is what it says it will send */
+/* The server accepted FUSE_DAX_FMAP. @kinds is init_out.fmap_kinds. */
 void fuse_fmap_init_reply(struct fuse_conn *fc, u32 kinds, bool notify_failures)
 {
 	if (!fc->fmap)
 		return;
 
 	fc->fmap->notify_failures = notify_failures;
-	/* 0: a server from before the field was there */
+	/* 0 is sent by servers that are older than the field */
 	WRITE_ONCE(fc->fmap->kinds,
 		   kinds ? kinds & FUSE_FMAP_KINDS : FUSE_FMAP_KINDS);
 }
 
-/* The file dax_maps: sums over all maps */
+/* Show the control file dax_maps: totals of all maps */
 int fuse_fmap_ctl_maps(struct seq_file *m, struct fuse_conn *fc)
 {
 	struct fuse_fmap_conn *fmc = fc->fmap;
@@ -75,18 +75,18 @@ int fuse_fmap_ctl_maps(struct seq_file *m, struct fuse_conn *fc)
 	return 0;
 }
 
-/* The file dax_devices: a line for each device that is registered */
+/* Show the control file dax_devices: one line for each registered device */
 int fuse_fmap_ctl_devices(struct seq_file *m, struct fuse_conn *fc)
 {
 	struct fuse_fmap_conn *fmc = fc->fmap;
 	struct fuse_daxdev *dev;
 	unsigned long index;
 
-	/* Under the lock the table's references can't go away */
+	/* The lock keeps the table's references, and so the devices, alive */
 	xa_lock(&fmc->devices);
 	xa_for_each(&fmc->devices, index, dev)
-		seq_printf(m, "%lu %s %llu %s %s %lu %zu %ld\n", index, dev->name,
-			   dev->size, dev->readonly ? "ro" : "rw",
+		seq_printf(m, "%lu %s %llu %s %s %lu %zu %ld\n", index,
+			   dev->name, dev->size, dev->readonly ? "ro" : "rw",
 			   READ_ONCE(dev->dead) ? "removed" : "ok",
 			   READ_ONCE(dev->nattached), fuse_daxdev_bytes(dev),
 			   atomic_long_read(&dev->failures));

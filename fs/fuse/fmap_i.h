@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * DAX file maps: what the parts in fs/fuse share.
+ * DAX file maps: declarations shared inside fs/fuse.
  *
  * fmap.c          the map: decode, validate, resolve
  * daxdev.c        the connection's table of DAX devices
  * fmap_conn.c     the connection's state and its control files
- * fmap_inode.c    map arrival and attachment to the inode
+ * fmap_inode.c    fetch a map and attach it to the inode
  * fmap_iomap.c    read, write and page faults
- * fmap_failure.c  a device goes away, or has bad memory
+ * fmap_failure.c  device removal and bad memory
  * fmap_trace.h    tracepoints
  */
 #ifndef _FS_FUSE_FMAP_I_H
@@ -28,21 +28,22 @@ struct seq_file;
 #ifdef CONFIG_FUSE_DAX_FMAP
 
 /**
- * struct fuse_fmap_conn - a connection that was offered DAX file maps
- * @kinds: mask of the kinds the server may send; 0 until it has accepted
- * @no_get_fmap: the server doesn't implement GET_FMAP
- * @notify_failures: the server wants to know what fails
- * @closed: unmounted, no device can be registered any more; set under the
- *	lock of @devices
+ * struct fuse_fmap_conn - DAX file maps of a connection
+ * @kinds: mask of the kinds that the server may send; 0 until the server has
+ *	accepted FUSE_DAX_FMAP
+ * @no_get_fmap: the server doesn't implement FUSE_GET_FMAP
+ * @notify_failures: send FUSE_DAX_FAILURE to the server
+ * @closed: unmounted, no more devices can be registered; set under the lock of
+ *	@devices
  * @devices: struct fuse_daxdev by the server's index. The table holds a
- *	reference to each
- * @get_daxdev_lock: held while the server is asked for a device, so that it is
- *	asked by one task at a time. Not taken by the ioctls, since the server
- *	may register the device while it answers
- * @nmaps: maps attached to inodes
- * @nsegs: segments of those maps
- * @file_bytes: sizes of the files of those maps
- * @map_bytes: memory that those maps take
+ *	reference to each device
+ * @get_daxdev_lock: held during FUSE_GET_DAXDEV, so that only one task at a
+ *	time requests a device. The ioctls don't take it, because the server
+ *	may register the device before it replies
+ * @nmaps: number of maps attached to inodes
+ * @nsegs: number of segments of these maps
+ * @file_bytes: total size of the files of these maps
+ * @map_bytes: memory used by these maps
  */
 struct fuse_fmap_conn {
 	u32 kinds;
@@ -59,27 +60,28 @@ struct fuse_fmap_conn {
 
 /**
  * struct fuse_daxdev - a DAX device that a connection has claimed
- * @dax_dev: the device. Valid as long as the fuse_daxdev is, alive or not
- * @claimed: fs_dax_get() has succeeded
- * @dead: the device was removed. Never cleared, since what comes back under
- *	the same dax_device is another device
- * @readonly: the server opened it for reading only
- * @count: references: the table's, and one for each map that uses it
+ * @dax_dev: the device. Valid for the lifetime of the fuse_daxdev, even after
+ *	the device was removed
+ * @claimed: fs_dax_get() succeeded
+ * @dead: the device was removed. Never cleared: a device that reappears under
+ *	the same dax_device is a new device
+ * @readonly: the server opened the device read-only
+ * @count: references: one for the table and one for each map
  * @size: size in bytes
  * @index: the server's index
  * @name: name on the dax bus
- * @fc: the connection, with a reference. Before the table and the maps let go
- *	of their devices the connection can't be freed
+ * @fc: the connection, with a reference. It can't be freed before the table
+ *	and the maps have dropped their devices
  * @reserved_lock: protects @reserved
- * @reserved: a bit for each page: it belongs to some file
- * @attach_lock: protects @attached and @nattached. An inode stays in there until its
- *	eviction, so that it can be grabbed under the lock
+ * @reserved: one bit for each page, set if the page belongs to a file
+ * @attach_lock: protects @attached, @nattached and @nevicting. An inode stays
+ *	on the list until its eviction, so igrab() is safe under the lock
  * @attached: struct fuse_fmap_attachment of each map that uses the device
- * @nattached: number of @attached
- * @nevicting: number of @attached whose inode was on its way out when the device was
- *	removed
- * @evict_waitq: woken when an inode has left @attached
- * @failures: pages of bad memory that were reported
+ * @nattached: number of entries in @attached
+ * @nevicting: number of entries whose inode was being evicted when the device
+ *	was removed
+ * @evict_waitq: woken when an entry leaves @attached
+ * @failures: number of reported pages of bad memory
  */
 struct fuse_daxdev {
 	struct dax_device *dax_dev;
@@ -91,7 +93,7 @@ struct fuse_daxdev {
 	u32 index;
 	char name[32];
 	struct fuse_conn *fc;
-	struct mutex reserved_lock;		/* see above */
+	struct mutex reserved_lock;	/* see above */
 	unsigned long *reserved;
 	spinlock_t attach_lock;		/* see above */
 	struct list_head attached;
@@ -102,11 +104,11 @@ struct fuse_daxdev {
 };
 
 /**
- * struct fuse_fmap_attachment - a map uses a device
- * @entry: in the device's list
+ * struct fuse_fmap_attachment - link between a map and a device that it uses
+ * @entry: in the list @attached of @dev
  * @map: the map
  * @dev: the device, with a reference
- * @evicting: counted in the device's nevicting
+ * @evicting: counted in @nevicting of @dev
  */
 struct fuse_fmap_attachment {
 	struct list_head entry;
@@ -126,9 +128,9 @@ static inline bool fuse_fmap_enabled(const struct fuse_conn *fc)
 }
 
 /*
- * The inode has got a name, or is asked for by one. If a device of the file has
- * been removed, the name goes with its last user, as do those that the removal
- * has found: who opens the file when nobody has it any more gets another map.
+ * Don't cache dentries of a file that lost a device, so that the inode goes
+ * with its last user. The next open after the last close fetches a new map.
+ * Called when a dentry is instantiated or revalidated.
  */
 static inline void fuse_fmap_uncache_if_lost(struct inode *inode)
 {
@@ -183,7 +185,7 @@ int fuse_fmap_fsync_result(struct inode *inode, int err);
 int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		     u64 start, u64 len);
 
-/* A map never changes, so there is nothing that a fault would have to sync */
+/* A map never changes, so a fault has no metadata to sync */
 #define FUSE_FMAP_FOP_FLAGS	FOP_MMAP_SYNC
 
 #else /* CONFIG_FUSE_DAX_FMAP */

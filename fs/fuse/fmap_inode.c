@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps: how a map gets to an inode, and off it again.
+ * DAX file maps: fetch a map, attach it to an inode and free it.
  *
- * A map is asked for when a regular file is first opened, and stays until the
- * inode is evicted, so that a file that is open needs the server no more.
+ * The first open of a regular file fetches its map. The map stays attached
+ * until the inode is evicted, so an open file no longer needs the server.
  */
 #include "fmap_i.h"
 #include "fmap_trace.h"
@@ -15,15 +15,15 @@
 #include <linux/xattr.h>
 
 /*
- * Room for the first reply. Nearly every map fits, and every server's buffers
- * are larger.
+ * Size of the first reply. Nearly every map fits, and the buffers of all
+ * servers are larger.
  */
 #define FUSE_FMAP_FIRST_SIZE	8192
 
-/* The largest piece of a map to ask for at once */
+/* Maximum size of a single reply with a part of a map */
 #define FUSE_FMAP_SLICE_SIZE	SZ_1M
 
-/* Log why a map was refused. Anybody who can open files can cause this. */
+/* Log why a map was refused. Any user who can open files can trigger this. */
 static int fuse_fmap_refuse(struct inode *inode,
 			    const struct fuse_fmap_msg *msg, const char *why)
 {
@@ -54,9 +54,9 @@ static ssize_t fuse_fmap_send(struct fuse_mount *fm, u64 nodeid, void *buf,
 }
 
 /*
- * Get the rest of a message of which msg->len bytes are there. Each request has
- * room for one byte more than is missing: a message that has grown meanwhile is
- * found out, not cut off.
+ * Fetch the rest of a message after its first msg->len bytes. Each request has
+ * room for one byte more than is missing, to detect a message that grew instead
+ * of truncating it.
  */
 static int fuse_fmap_fetch_rest(struct inode *inode, struct fuse_fmap_msg *msg,
 				u32 total)
@@ -67,7 +67,8 @@ static int fuse_fmap_fetch_rest(struct inode *inode, struct fuse_fmap_msg *msg,
 	void *buf;
 
 	if (total < msg->len)
-		return fuse_fmap_refuse(inode, msg, "longer than its header says");
+		return fuse_fmap_refuse(inode, msg,
+					"longer than its header says");
 	if (total > FUSE_FMAP_MAX_SIZE)
 		return fuse_fmap_refuse(inode, msg, "message is too large");
 
@@ -81,10 +82,12 @@ static int fuse_fmap_fetch_rest(struct inode *inode, struct fuse_fmap_msg *msg,
 	while (msg->len < total) {
 		ssize_t n = fuse_fmap_send(fm, get_node_id(inode),
 					   buf + msg->len,
-					   min_t(u32, total + 1 - msg->len, slice),
+					   min_t(u32, total + 1 - msg->len,
+						 slice),
 					   msg->len);
 		if (n == -ENODATA || n == -ENOSYS || !n)
-			return fuse_fmap_refuse(inode, msg, "shorter than its header says");
+			return fuse_fmap_refuse(inode, msg,
+						"shorter than its header says");
 		if (n < 0)
 			return n;
 		msg->len += n;
@@ -95,7 +98,7 @@ static int fuse_fmap_fetch_rest(struct inode *inode, struct fuse_fmap_msg *msg,
 	return 0;
 }
 
-/* Get the map message of a file. The caller frees msg->buf in any case. */
+/* Fetch the map message of a file. The caller frees msg->buf, also on error. */
 static int fuse_fmap_fetch(struct inode *inode, struct fuse_fmap_msg *msg)
 {
 	const struct fuse_fmap_header *h;
@@ -106,7 +109,7 @@ static int fuse_fmap_fetch(struct inode *inode, struct fuse_fmap_msg *msg)
 	if (!msg->buf)
 		return -ENOMEM;
 
-	/* Even the header may come in pieces */
+	/* Even the header may arrive in several replies */
 	do {
 		n = fuse_fmap_send(get_fuse_mount(inode), get_node_id(inode),
 				   (void *)msg->buf + msg->len,
@@ -131,7 +134,10 @@ static void fuse_fmap_put_devs(struct fuse_fmap_dev *devs, unsigned int ndevs)
 	kfree(devs);
 }
 
-/* Get a reference to every device that the message names, sorted by index */
+/*
+ * Build the table of all devices that the message names, sorted by index. Each
+ * entry holds a reference. On error the caller frees the entries added so far.
+ */
 static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 			      struct fuse_fmap_dev **devs, unsigned int *ndevs)
 {
@@ -148,7 +154,7 @@ static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 		if (i < n && table[i].index == ext.devindex)
 			continue;
 
-		/* Room for a power of two */
+		/* The capacity is a power of two: double it when full */
 		if (!(n & (n - 1))) {
 			table = krealloc_array(table, n ? 2 * n : 1,
 					       sizeof(*table),
@@ -179,7 +185,7 @@ static int fuse_fmap_get_devs(struct inode *inode, struct fuse_fmap_msg *msg,
 	return 0;
 }
 
-/* Give up what the first @nextents extents of the message own */
+/* Release the device pages of the first @nextents extents of the message */
 static void fuse_fmap_unreserve(const struct fuse_fmap_msg *msg,
 				const struct fuse_fmap_dev *devs,
 				unsigned int ndevs, u32 nextents)
@@ -197,7 +203,7 @@ static void fuse_fmap_unreserve(const struct fuse_fmap_msg *msg,
 	}
 }
 
-/* Own all device pages that the file uses, or none */
+/* Reserve all device pages that the file uses, or none on error */
 static int fuse_fmap_reserve(struct inode *inode, struct fuse_fmap_msg *msg,
 			     const struct fuse_fmap_dev *devs,
 			     unsigned int ndevs)
@@ -226,14 +232,14 @@ static int fuse_fmap_reserve(struct inode *inode, struct fuse_fmap_msg *msg,
 	return 0;
 }
 
-/* Memory of a map with its attachments, which follow it */
+/* Memory for a map and the attachments that follow it */
 static size_t fuse_fmap_memory(size_t bytes, unsigned int ndevs)
 {
 	return size_add(bytes, array_size(ndevs,
 					  sizeof(struct fuse_fmap_attachment)));
 }
 
-/* Add what the map takes to the connection's sums, or take it off */
+/* Add a map to the connection's counters (@sign 1) or subtract it (-1) */
 static void fuse_fmap_account(struct fuse_conn *fc, const struct fuse_fmap *map,
 			      int sign)
 {
@@ -242,13 +248,15 @@ static void fuse_fmap_account(struct fuse_conn *fc, const struct fuse_fmap *map,
 	atomic64_add(sign, &fmc->nmaps);
 	atomic64_add(sign * (s64)map->nsegs, &fmc->nsegs);
 	atomic64_add(sign * (s64)map->file_size, &fmc->file_bytes);
-	atomic64_add(sign * (s64)fuse_fmap_memory(map->bytes, map->nattachments),
+	atomic64_add(sign * (s64)fuse_fmap_memory(map->bytes,
+						  map->nattachments),
 		     &fmc->map_bytes);
 }
 
 /*
- * Make it a DAX inode. Nothing but what the server may have stored into the
- * page cache can be there: the file has not been open before.
+ * Attach the map and turn the inode into a DAX inode. The file has never been
+ * open, so its page cache holds only what the server may have stored there.
+ * Returns -EBUSY if the file is in use in another I/O mode.
  */
 static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 {
@@ -281,8 +289,8 @@ static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 	trace_fuse_fmap_attach(inode, map);
 
 	/*
-	 * A removal marks the maps before it looks for inodes that have them, so
-	 * either it has found this one or is found here.
+	 * A removal marks the maps before it looks for their inodes. Either it
+	 * finds this inode, or the mark is seen here.
 	 */
 	smp_mb();
 	if (READ_ONCE(map->dev_lost))
@@ -290,7 +298,7 @@ static int fuse_fmap_attach(struct inode *inode, struct fuse_fmap *map)
 	return 0;
 }
 
-/* Memory for a map with its uses, which are filled in */
+/* Allocate a map with room for its attachments */
 static struct fuse_fmap *fuse_fmap_alloc(const struct fuse_fmap_msg *msg,
 					 unsigned int ndevs)
 {
@@ -299,9 +307,9 @@ static struct fuse_fmap *fuse_fmap_alloc(const struct fuse_fmap_msg *msg,
 }
 
 /*
- * Tell the devices that a map uses them, with the references that @devs has.
- * -ENODEV if one was removed meanwhile; fuse_fmap_detach_devs() is called for it then,
- * too.
+ * Attach the map to the devices in @devs. Takes no references: the caller hands
+ * over those of @devs if it keeps the map. Returns -ENODEV if a device was
+ * removed in the meantime; fuse_fmap_detach_devs() is needed even then.
  */
 static int fuse_fmap_attach_devs(struct inode *inode, struct fuse_fmap *map,
 				 const struct fuse_fmap_dev *devs,
@@ -319,8 +327,8 @@ static int fuse_fmap_attach_devs(struct inode *inode, struct fuse_fmap *map,
 	}
 
 	/*
-	 * A removal marks the device before it looks who uses it, so either it
-	 * finds this map or is found here.
+	 * A removal marks the device before it looks for attached maps. Either
+	 * it finds this map, or the mark is seen here.
 	 */
 	smp_mb();
 	for (i = 0; i < ndevs; i++)
@@ -337,7 +345,7 @@ static void fuse_fmap_detach_devs(struct fuse_fmap *map)
 		fuse_daxdev_detach(&map->attachments[i]);
 }
 
-/* Build the map of a message that has arrived, and attach it */
+/* Check a complete message, build its map and attach it to the inode */
 static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 {
 	struct fuse_fmap_conn *fmc = get_fuse_conn(inode)->fmap;
@@ -379,7 +387,7 @@ static int fuse_fmap_accept(struct inode *inode, struct fuse_fmap_msg *msg)
 		goto out;
 	}
 
-	/* The references to the devices are the map's now */
+	/* The map now holds the references to the devices */
 	kfree(devs);
 	return 0;
 out:
@@ -388,7 +396,7 @@ out:
 	return err;
 }
 
-/* Whether the inode may still get a map */
+/* Return true if the inode may still get a map */
 static bool fuse_fmap_pending(struct inode *inode)
 {
 	struct fuse_conn *fc = get_fuse_conn(inode);
@@ -398,9 +406,10 @@ static bool fuse_fmap_pending(struct inode *inode)
 }
 
 /*
- * If the inode may still get a map, keep it from getting one until
- * fuse_fmap_allow_attach(), which is to be called if this returned true. Then nobody
- * has the file open, so nobody who waits for the server holds the lock.
+ * Prevent that a map is attached to the inode. If this returns true, the caller
+ * must call fuse_fmap_allow_attach(). Returns false if the inode has a map or
+ * will never have one. While a map is pending the file is not open, so no
+ * holder of the invalidate lock waits for the server.
  */
 bool fuse_fmap_inhibit_attach(struct inode *inode)
 {
@@ -416,28 +425,29 @@ void fuse_fmap_allow_attach(struct inode *inode)
 }
 
 /*
- * A folio of the page cache for the server to store into. -EINVAL if the file is
- * mapped: it has no page cache.
+ * Get a locked folio of the page cache for data that the server stores. Returns
+ * -EINVAL if the file has a map, because it then has no page cache.
  */
 struct folio *fuse_fmap_grab_folio(struct address_space *mapping, pgoff_t index)
 {
 	struct inode *inode = mapping->host;
-	bool blocked = fuse_fmap_inhibit_attach(inode);
+	bool inhibited = fuse_fmap_inhibit_attach(inode);
 	struct folio *folio = ERR_PTR(-EINVAL);
 
 	if (!fuse_inode_fmap(inode))
 		folio = filemap_grab_folio(mapping, index);
-	if (blocked)
+	if (inhibited)
 		fuse_fmap_allow_attach(inode);
 
 	return folio;
 }
 
 /*
- * See to it that the inode has its map, or that it is known to have none. The
- * server is asked at most once in an inode's life, whoever comes first; the
- * others wait for the inode's lock, which the caller holds. Nobody has the file
- * open then, so no read or write waits for the server.
+ * Fetch and attach the map of the inode, unless it has one or is known to have
+ * none. The caller holds the inode lock. The server gives its answer only once
+ * in the lifetime of an inode; concurrent callers wait for the lock. The file
+ * is not open yet, so no read or write waits for the server. Returns 0 if the
+ * file has no map. After an error the next call tries again.
  */
 int fuse_fmap_load_locked(struct inode *inode)
 {
@@ -466,7 +476,7 @@ int fuse_fmap_load_locked(struct inode *inode)
 	return err;
 }
 
-/* The same for callers that don't hold the lock */
+/* fuse_fmap_load_locked() for callers that don't hold the inode lock */
 int fuse_fmap_load(struct inode *inode)
 {
 	int err;
@@ -484,9 +494,9 @@ int fuse_fmap_load(struct inode *inode)
 }
 
 /*
- * A write drops file capabilities, of which only the server knows. It is asked
- * at each open for writing, since a write does not wait for it, and asked again
- * at a write only if there are some, or if it could not say.
+ * A write drops file capabilities, which only the server knows. Query them at
+ * each open for writing, so that a write needn't wait for the server. A write
+ * queries them only if the file has some or if this query failed.
  */
 static void fuse_fmap_query_caps(struct inode *inode, struct file *file)
 {
@@ -494,7 +504,7 @@ static void fuse_fmap_query_caps(struct inode *inode, struct file *file)
 	unsigned int seq;
 	ssize_t n;
 
-	/* It has said so, and has no attributes that could be set meanwhile */
+	/* Still valid: without xattrs no capabilities can be set */
 	if (READ_ONCE(fi->fmap_no_caps) && get_fuse_conn(inode)->no_getxattr)
 		return;
 
@@ -510,7 +520,7 @@ static void fuse_fmap_query_caps(struct inode *inode, struct file *file)
 	spin_unlock(&fi->lock);
 }
 
-/* An xattr of the inode has been set, or that was tried */
+/* Invalidate the cached answer after an attempt to set an xattr */
 void fuse_fmap_caps_changed(struct inode *inode)
 {
 	struct fuse_inode *fi = get_fuse_inode(inode);
@@ -521,7 +531,11 @@ void fuse_fmap_caps_changed(struct inode *inode)
 	spin_unlock(&fi->lock);
 }
 
-/* A regular file is being opened; see fuse_finish_open() */
+/*
+ * Called by fuse_finish_open() for a regular file. Loads the map. Returns
+ * -EROFS if the file is opened for writing and a device of the map is
+ * read-only.
+ */
 int fuse_fmap_open(struct inode *inode, struct file *file)
 {
 	struct fuse_fmap *map;
@@ -544,7 +558,7 @@ int fuse_fmap_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/* Give back all that a map has: pages, devices, memory */
+/* Free a map: release its pages, detach and put its devices */
 static void fuse_fmap_free(struct fuse_fmap *map)
 {
 	struct fuse_fmap_pos pos = {};
@@ -563,8 +577,9 @@ static void fuse_fmap_free(struct fuse_fmap *map)
 }
 
 /*
- * The inode is being evicted and its page cache is empty. Runs before FORGET
- * is sent: after that the server may give the pages to another file.
+ * Detach and free the map of an inode that is being evicted, after its page
+ * cache was emptied. Must be called before FORGET is sent, because after that
+ * the server may give the pages to another file.
  */
 void fuse_fmap_evict(struct inode *inode)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps: read, write and page faults, by way of fs/dax.c.
+ * DAX file maps: read, write and page faults, with the help of fs/dax.c.
  *
- * The server has no part in any of this. A map is attached for good, so its
- * users need neither a lock nor a reference beyond that of the open file.
+ * The server is not involved. A map stays attached until eviction, so its users
+ * need no lock and no reference other than that of the open file.
  */
 #include "fmap_i.h"
 #include "fmap_trace.h"
@@ -17,10 +17,10 @@
 #include <linux/uio.h>
 #include <linux/userfaultfd_k.h>
 
-/* Bytes that are mapped together, if no PMD is: as mm does it for reading */
+/* Bytes mapped by one write fault: mm's default for read fault-around */
 #define FUSE_FMAP_AROUND	SZ_64K
 
-/* Inline also if there are two callers: this is part of each page fault */
+/* Inlined into both callers, because every page fault runs this */
 static __always_inline int
 fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
 		      unsigned int flags, struct iomap *iomap,
@@ -29,7 +29,7 @@ fuse_fmap_iomap_begin(struct inode *inode, loff_t pos, loff_t length,
 	const struct fuse_fmap *map = get_fuse_inode(inode)->fmap;
 	struct fuse_fmap_range range __uninitialized;
 
-	/* Neither reads, writes nor faults get here for what is beyond */
+	/* Callers never pass a position past EOF */
 	if (WARN_ON_ONCE(pos >= map->file_size))
 		return -EIO;
 
@@ -62,8 +62,8 @@ ssize_t fuse_fmap_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	ssize_t ret;
 
 	/*
-	 * The size never changes. Without this dax_iomap_rw() would ask for a
-	 * mapping behind the end once it has read up to it.
+	 * The size never changes. Without this check dax_iomap_rw() would
+	 * request a mapping past EOF after it has read up to EOF.
 	 */
 	if (iocb->ki_pos >= size)
 		return 0;
@@ -83,7 +83,7 @@ out:
 	return ret;
 }
 
-/* Whether a write has neither setuid or setgid nor capabilities to drop */
+/* Return true if a write has no setuid, setgid or capabilities to drop */
 static bool fuse_fmap_no_privs(struct inode *inode)
 {
 	return !is_sxid(inode->i_mode) &&
@@ -91,8 +91,8 @@ static bool fuse_fmap_no_privs(struct inode *inode)
 }
 
 /*
- * The size of the file is the map's. A write that starts before the end is cut
- * short there, one that starts behind is refused.
+ * The map fixes the file size. A write that crosses EOF is truncated. A write
+ * that starts at or after EOF fails with -EOPNOTSUPP.
  */
 ssize_t fuse_fmap_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
@@ -140,8 +140,9 @@ out:
 }
 
 /*
- * A page of a shared mapping is about to be written for the first time: so are
- * the ones beside it. They become writable together, as those of a PMD do.
+ * Map the pages around a write fault in a shared mapping, writable, since the
+ * neighbours of a page are likely to be written next. A PMD does the same on a
+ * larger scale. Returns 0 if nothing was mapped.
  */
 static vm_fault_t fuse_fmap_map_writable(struct vm_fault *vmf)
 {
@@ -169,7 +170,7 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 	struct srcu_ctr __percpu *scp;
 	vm_fault_t ret = 0;
 
-	/* What is written isn't on the block device, if any, that can be frozen */
+	/* No sb_start_pagefault(): a freeze can't stop writes to DAX memory */
 	if ((vmf->flags & FAULT_FLAG_WRITE) && (vma->vm_flags & VM_SHARED))
 		file_update_time(vma->vm_file);
 
@@ -187,7 +188,7 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 				      &fuse_fmap_iomap_ops);
 		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
 	} else {
-		/* Pages may be on their way out, see fuse_daxdev_handle_removal() */
+		/* Serialize with fuse_fmap_unmap(), which removes pages */
 		srcu_read_unlock_fast(&fuse_fmap_srcu, scp);
 		filemap_invalidate_lock_shared(inode->i_mapping);
 		ret = dax_iomap_fault(vmf, order, NULL, NULL,
@@ -204,9 +205,8 @@ static vm_fault_t fuse_fmap_fault(struct vm_fault *vmf)
 }
 
 /*
- * Map what is around a read fault. Who does not want that says so with
- * MADV_RANDOM. That the function is there also lets faults be handled under the
- * lock of the VMA.
+ * Map the pages around a read fault, unless MADV_RANDOM is set. With this
+ * operation mm also handles faults under the VMA lock.
  */
 static vm_fault_t fuse_fmap_map_pages(struct vm_fault *vmf, pgoff_t start,
 				      pgoff_t end)
@@ -252,8 +252,9 @@ int fuse_fmap_mmap(struct file *file, struct vm_area_struct *vma)
 }
 
 /*
- * What fsync returns, @err being what the server has said. Without a server the
- * data is where it belongs all the same, unless that is gone.
+ * Return the result of fsync; @err is the reply of the server. The data is in
+ * the device memory even if the server is gone, so that is not an error.
+ * Returns -EIO if a device of the file was removed.
  */
 int fuse_fmap_fsync_result(struct inode *inode, int err)
 {
@@ -266,7 +267,7 @@ int fuse_fmap_fsync_result(struct inode *inode, int err)
 	return err == -ENOTCONN || err == -ECONNABORTED ? 0 : err;
 }
 
-/* A file of a thousand bytes of map can have a billion chunks */
+/* A map of a thousand bytes can describe a billion chunks: be interruptible */
 static int fuse_fmap_report_begin(struct inode *inode, loff_t pos,
 				  loff_t length, unsigned int flags,
 				  struct iomap *iomap, struct iomap *srcmap)
@@ -284,8 +285,8 @@ static const struct iomap_ops fuse_fmap_report_ops = {
 };
 
 /*
- * Where the file is. The physical offset of an extent counts from the start of
- * the device that it is on; the interface has no place for which one that is.
+ * Report the extents of a file. The physical offset of an extent counts from
+ * the start of its device; the interface has no field for the device.
  */
 int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		     u64 start, u64 len)
@@ -307,9 +308,9 @@ int fuse_fmap_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 }
 
 /*
- * The memory is the medium, and devices bound to the fsdev driver have no write
- * cache that the kernel would flush. So no page is dirty, whatever a fault has
- * marked; else the inode would never be clean.
+ * Clear the dirty marks that faults have set; otherwise the inode would never
+ * become clean. No writeback is needed: the memory is the medium, and devices
+ * bound to the fsdev driver have no write cache for the kernel to flush.
  */
 static int fuse_fmap_writepages(struct address_space *mapping,
 				struct writeback_control *wbc)

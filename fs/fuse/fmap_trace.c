@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX file maps: the code of the tracepoints.
+ * DAX file maps: definitions of the tracepoints.
  */
 #define CREATE_TRACE_POINTS
 #include "fmap_trace.h"

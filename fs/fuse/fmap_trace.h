@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * DAX file maps: tracepoints. "connection" is the number of its directory in
- * the control file system.
+ * DAX file maps: tracepoints. "connection" is the name of the connection's
+ * directory in the control file system.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM fuse
@@ -40,7 +40,7 @@ TRACE_EVENT(fuse_fmap_attach,
 		  __entry->file_size, __entry->memory)
 );
 
-/* A map was refused, and so the open that has asked for it */
+/* A map was refused, so the open fails */
 TRACE_EVENT(fuse_fmap_refuse,
 	TP_PROTO(const struct inode *inode, const struct fuse_fmap_msg *msg,
 		 const char *why),
@@ -68,7 +68,7 @@ TRACE_EVENT(fuse_fmap_refuse,
 		  __entry->strip, __get_str(reason))
 );
 
-/* A position of a file was resolved, for a fault, a read or a write */
+/* A file position was resolved for a fault, a read or a write */
 TRACE_EVENT(fuse_fmap_resolve,
 	TP_PROTO(const struct inode *inode, loff_t pos,
 		 const struct fuse_fmap_range *range),
@@ -98,7 +98,7 @@ TRACE_EVENT(fuse_fmap_resolve,
 		  __get_str(device), __entry->offset, __entry->len)
 );
 
-/* A server has tried to register a device; error is 0 if it was successful */
+/* An attempt to claim a device; error is 0 on success */
 TRACE_EVENT(fuse_daxdev_register,
 	TP_PROTO(const struct fuse_daxdev *dev, int error),
 
@@ -127,7 +127,7 @@ TRACE_EVENT(fuse_daxdev_register,
 		  __entry->size, __entry->readonly, __entry->error)
 );
 
-/* The last user of a device has let go of it */
+/* The last reference to a device was dropped */
 TRACE_EVENT(fuse_daxdev_free,
 	TP_PROTO(const struct fuse_daxdev *dev),
 
@@ -152,7 +152,7 @@ TRACE_EVENT(fuse_daxdev_free,
 		  __entry->removed)
 );
 
-/* Memory of a device is bad (event 0), or the device was removed (event 1) */
+/* Bad memory in a device (event 0) or removal of the device (event 1) */
 TRACE_EVENT(fuse_daxdev_failure,
 	TP_PROTO(const struct fuse_daxdev *dev, u64 nodeid,
 		 const struct fuse_dax_failure_in *what),
