@@ -165,7 +165,7 @@ check "run_kselftest.sh runs the collection as a user" status user 0
 check "... each program is skipped" all_skipped
 check "... with exit status 4" code_4
 check "... and prints the reason" reasons
-check "a program that takes too long is stopped" has slow 'not ok 1 selftests: famfs: fmap_lifetime_test # TIMEOUT 1 seconds'
+check "a program that takes too long is stopped" has slow 'not ok 1 selftests: famfs: fmap_server_death_test # TIMEOUT 1 seconds'
 check "... also one with open files and a running server" has slow 'not ok 2 selftests: famfs: fmap_random_test # TIMEOUT 1 seconds'
 check "... and no process is left" none_left
 plan

@@ -10,7 +10,7 @@ set -uo pipefail
 . "$(dirname "$0")/../../../harness/tap.sh"
 
 export KERNEL=kcsan
-programs=(fmap_basic_test fmap_lifetime_test fmap_random_test fmap_removal_test fmap_uring_test)
+programs=(fmap_basic_test fmap_server_death_test fmap_random_test fmap_removal_test fmap_uring_test)
 memory=cxl:2x256M,nvdimm:2x256M
 limit=300 # seconds per program
 # A race is noticed only if two tasks meet at the same place, which takes time.
