@@ -117,7 +117,7 @@ static unsigned long long bits_of(int i)
 	return (dax_size[i] / PG + 63) / 64 * 8;
 }
 
-/* Whether the file has the first device's line, and with @second the other one */
+/* Whether the file has the first device's line, and with @second the other's */
 static bool lists(FIXTURE_DATA(fusectl) *self, int maps, bool second)
 {
 	char text[512];
@@ -149,7 +149,7 @@ TEST_F(fusectl, lists_the_devices_of_a_connection)
 	EXPECT_TRUE(has_text(self->devices, ""));
 }
 
-TEST_F(fusectl, shows_them_to_their_owner_only)
+TEST_F(fusectl, shows_these_files_to_the_owner_only)
 {
 	struct stat st;
 	pid_t pid;
@@ -171,7 +171,7 @@ TEST_F(fusectl, shows_them_to_their_owner_only)
 	EXPECT_EQ(0, wait_soon(pid));
 }
 
-TEST_F(fusectl, has_no_such_files_where_maps_are_not_offered)
+TEST_F(fusectl, has_no_such_files_if_maps_are_not_offered)
 {
 	char path[64];
 

@@ -81,7 +81,7 @@ static pid_t open_in_group(struct raw_server *s, const char *group,
 	_exit(0);
 }
 
-TEST_F(group, of_the_first_opener_is_charged_with_the_map)
+TEST_F(group, of_the_first_opener_is_charged_for_the_map)
 {
 	long long before, with, after = 0;
 	int report[2], go_on[2];
@@ -226,7 +226,7 @@ static int no_open(struct raw_server *s, const struct fuse_in_header *ih,
 	return ih->opcode == FUSE_OPEN ? -ENOSYS : 0;
 }
 
-TEST_F_TIMEOUT(user, can_not_flood_the_log_nor_leak_memory, 120)
+TEST_F_TIMEOUT(user, can_not_flood_the_log_or_leak_memory, 120)
 {
 	int kmsg = kmsg_open(), lines, most, status;
 	cpu_set_t cpu;
@@ -271,7 +271,7 @@ TEST_F_TIMEOUT(user, can_not_flood_the_log_nor_leak_memory, 120)
 
 #define BIG		16384
 
-TEST_F_TIMEOUT(user, is_charged_for_the_maps_he_causes, 30)
+TEST_F_TIMEOUT(user, is_charged_for_the_maps_of_files_opened_first, 30)
 {
 	long long bytes;
 	pid_t pid;

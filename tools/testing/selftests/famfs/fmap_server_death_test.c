@@ -253,14 +253,14 @@ static pid_t fork_with_files(void)
 }
 
 /* The kernel doesn't ask for attributes that a write could remove */
-TEST_F_TIMEOUT(server, ends_and_the_first_write_to_a_file_asks_nobody, 10)
+TEST_F_TIMEOUT(server, ends_and_the_first_write_to_a_file_needs_no_request, 10)
 {
 	ASSERT_EQ(0, variant->end(self->s, self->conn));
 	EXPECT_TRUE(put(self->fresh, 3, PG, 100));
 	EXPECT_TRUE(got(self->fresh, 3, PG, 100));
 }
 
-TEST_F_TIMEOUT(server, ends_and_a_position_asks_nobody, 10)
+TEST_F_TIMEOUT(server, ends_and_lseek_needs_no_request, 10)
 {
 	uint32_t before = 0, after = 0;
 
@@ -359,7 +359,7 @@ TEST_F_TIMEOUT(server, ends_and_its_files_are_mapped_and_faulted, 10)
 		EXPECT_EQ(0, msync(p, MAPPED, MS_SYNC));
 }
 
-TEST_F_TIMEOUT(server, ends_and_new_opens_are_told_so, 10)
+TEST_F_TIMEOUT(server, ends_and_new_opens_get_its_reply_or_an_error, 10)
 {
 	char path[64];
 	pid_t pid;
@@ -835,7 +835,7 @@ static int open_all(struct raw_server *s, int first, uint32_t *opened)
 	return 0;
 }
 
-TEST_F(many, concurrent_opens_survive_the_end_of_the_server)
+TEST_F(many, concurrent_opens_survive_the_death_of_the_server)
 {
 	static int (*const end[])(struct raw_server *, unsigned int) = {
 		end_aborted, end_killed, end_forced,
