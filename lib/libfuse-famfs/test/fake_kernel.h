@@ -7,21 +7,14 @@
 #define TEST_FAKE_KERNEL_H
 
 #include <fuse_lowlevel.h>
-#include <linux/fuse.h>
+#include "fuse_kernel.h"
+#include "fmap_tap.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#define EXPECT(cond) do {						\
-	if (!(cond)) {							\
-		fprintf(stderr, "%s:%d: not true: %s\n",		\
-			__FILE__, __LINE__, #cond);			\
-		exit(1);						\
-	}								\
-} while (0)
 
 struct fake_kernel {
 	struct fuse_session *se;
@@ -79,29 +72,23 @@ static inline int fake_request(struct fake_kernel *k, uint32_t opcode, uint64_t 
 /* INIT, with both features if `kinds` is not 0 */
 static inline struct fuse_init_out *fake_init(struct fake_kernel *k, uint32_t kinds)
 {
-	/* In full length: the system's header may be old */
-	char arg[64] = { 0 };
 	struct fuse_init_in in = {
 		.major = 7,
 		.minor = 46,
 		.max_readahead = 1 << 17,
 		.flags = FUSE_INIT_EXT | FUSE_MAX_PAGES,
 		.flags2 = kinds ? (FUSE_DAX_FMAP | FUSE_DAX_FAILURES) >> 32 : 0,
+		.fmap_kinds = kinds,
 	};
 
-	memcpy(arg, &in, sizeof(in) < sizeof(arg) ? sizeof(in) : sizeof(arg));
-	memcpy(arg + FUSE_INIT_IN_FMAP_KINDS, &kinds, sizeof(kinds));
-	EXPECT(fake_request(k, FUSE_INIT, 0, arg, sizeof(arg)));
+	EXPECT(fake_request(k, FUSE_INIT, 0, &in, sizeof(in)));
 	EXPECT(!k->out.error);
 	return (struct fuse_init_out *)k->reply;
 }
 
 static inline uint32_t fake_init_kinds(const struct fake_kernel *k)
 {
-	uint32_t kinds;
-
-	memcpy(&kinds, k->reply + FUSE_INIT_OUT_FMAP_KINDS, sizeof(kinds));
-	return kinds;
+	return ((const struct fuse_init_out *)k->reply)->fmap_kinds;
 }
 
 /* GET_FMAP; returns the reply's error */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The kernel's own decoder of DAX file maps, as tests of the library see it.
- * Its header and the library's name different things alike, so that no file can
- * include both.
+ * The kernel's header and the library's define some of the same names, so no
+ * file can include both.
+ *
+ * The decoder is compiled in if meson's option kernel-fmap names a tree that
+ * has it. Otherwise tests must not call these functions.
  */
 #ifndef TEST_KERNEL_FMAP_H
 #define TEST_KERNEL_FMAP_H
@@ -17,7 +20,7 @@ struct kernel_device {
 
 struct kernel_map;
 
-/* A place on a device, and for how many bytes the file goes on there */
+/* A place on a device, and the number of bytes that are contiguous there */
 struct kernel_place {
 	uint32_t devindex;
 	uint64_t offset;
@@ -25,8 +28,9 @@ struct kernel_place {
 };
 
 /*
- * Do to a message what the kernel does: NULL and the map, or what is wrong.
- * The devices are sorted by index.
+ * Check and decode a message as the kernel does. Returns NULL and a map, or
+ * the reason why the kernel refuses the message. The devices are sorted by
+ * index.
  */
 const char *kernel_decode(const void *message, size_t len, uint32_t kinds,
 			  const struct kernel_device *devs, unsigned int ndevs,

@@ -10,6 +10,7 @@
 #include "fuse_kernel.h"
 #include "fuse_i.h"
 
+#include "fmap_tap.h"
 #include "kernel_fmap.h"
 
 #include <stddef.h>
@@ -24,14 +25,6 @@
 #endif
 
 #define M	(1ULL << 20)
-
-#define EXPECT(cond) do {						\
-	if (!(cond)) {							\
-		fprintf(stderr, "%s:%d: not true: %s\n",		\
-			__FILE__, __LINE__, #cond);			\
-		exit(1);						\
-	}								\
-} while (0)
 
 static const struct kernel_device devices[] = {
 	{ 0, 64 * M }, { 1, 64 * M }, { 2, 64 * M },

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the library does with maps and devices between a server and the kernel,
- * which is a fake one.
- *
- *   test_fmap_session list | NAME...
+ * What the library does with maps and devices between a server and the kernel.
+ * The kernel is a fake one.
  */
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)
 #define _GNU_SOURCE
@@ -735,8 +733,8 @@ static void the_high_level_api_registers_devices(void)
 }
 
 /*
- * What uses modules runs in a process of its own: the first fuse_destroy()
- * takes them along.
+ * fuse_destroy() unloads the modules for the whole process. This is another
+ * reason to run each test in its own process.
  */
 static void modules_pass_both_on(void)
 {
@@ -850,63 +848,39 @@ static void high_level_servers_without_the_handler_are_not_told(void)
 	stop_high(fuse);
 }
 
-#define T(name)	{ #name, name }
-static const struct {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
-	T(the_server_sees_what_the_kernel_offers),
-	T(without_the_feature_it_is_plain_fuse),
-	T(kinds_are_a_subset_of_what_is_offered),
-	T(servers_without_handlers_have_no_maps),
-	T(a_short_map_is_one_reply),
-	T(a_long_map_comes_in_pieces_of_any_size),
-	T(maps_of_several_files_are_fetched_at_the_same_time),
-	T(a_piece_can_be_asked_for_again),
-	T(what_is_kept_goes_with_the_last_piece),
-	T(what_is_kept_goes_with_the_inode),
-	T(what_is_kept_goes_when_the_map_is_asked_for_anew),
-	T(two_answers_for_one_file_are_kept_once),
-	T(a_position_behind_the_end_gets_nothing),
-	T(a_wrong_map_is_not_sent),
-	T(devices_are_named_or_registered),
-	T(a_forget_may_come_at_any_time),
-	T(a_server_with_the_handler_is_told_of_failures),
-	T(the_reply_to_a_failure_may_come_later),
-	T(failures_are_wanted_with_maps_and_a_handler_only),
-	T(a_failure_that_is_cut_off_is_refused),
-	T(modules_pass_both_on),
-	T(modules_pass_failures_on),
-	T(modules_over_none_want_no_failures),
-	T(the_high_level_api_maps_by_path),
-	T(the_high_level_api_registers_devices),
-	T(high_level_servers_without_handlers_have_no_maps),
-	T(the_high_level_api_tells_of_failures_by_path),
-	T(a_file_without_a_name_fails_without_one),
-	T(high_level_servers_without_the_handler_are_not_told),
+static const struct tap_test tests[] = {
+	TAP_TEST(the_server_sees_what_the_kernel_offers),
+	TAP_TEST(without_the_feature_it_is_plain_fuse),
+	TAP_TEST(kinds_are_a_subset_of_what_is_offered),
+	TAP_TEST(servers_without_handlers_have_no_maps),
+	TAP_TEST(a_short_map_is_one_reply),
+	TAP_TEST(a_long_map_comes_in_pieces_of_any_size),
+	TAP_TEST(maps_of_several_files_are_fetched_at_the_same_time),
+	TAP_TEST(a_piece_can_be_asked_for_again),
+	TAP_TEST(what_is_kept_goes_with_the_last_piece),
+	TAP_TEST(what_is_kept_goes_with_the_inode),
+	TAP_TEST(what_is_kept_goes_when_the_map_is_asked_for_anew),
+	TAP_TEST(two_answers_for_one_file_are_kept_once),
+	TAP_TEST(a_position_behind_the_end_gets_nothing),
+	TAP_TEST(a_wrong_map_is_not_sent),
+	TAP_TEST(devices_are_named_or_registered),
+	TAP_TEST(a_forget_may_come_at_any_time),
+	TAP_TEST(a_server_with_the_handler_is_told_of_failures),
+	TAP_TEST(the_reply_to_a_failure_may_come_later),
+	TAP_TEST(failures_are_wanted_with_maps_and_a_handler_only),
+	TAP_TEST(a_failure_that_is_cut_off_is_refused),
+	TAP_TEST(modules_pass_both_on),
+	TAP_TEST(modules_pass_failures_on),
+	TAP_TEST(modules_over_none_want_no_failures),
+	TAP_TEST(the_high_level_api_maps_by_path),
+	TAP_TEST(the_high_level_api_registers_devices),
+	TAP_TEST(high_level_servers_without_handlers_have_no_maps),
+	TAP_TEST(the_high_level_api_tells_of_failures_by_path),
+	TAP_TEST(a_file_without_a_name_fails_without_one),
+	TAP_TEST(high_level_servers_without_the_handler_are_not_told),
 };
 
 int main(int argc, char **argv)
 {
-	int found = 0, a;
-	size_t i;
-
-	for (a = 1; a < argc; a++) {
-		for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-			if (!strcmp(argv[a], "list")) {
-				puts(tests[i].name);
-				found = 1;
-			} else if (!strcmp(argv[a], tests[i].name)) {
-				want = calls = ndeferred = defer = 0;
-				want_failures = 1;
-				clear_kinds = set_kinds = nextents = 0;
-				file_size = FUSE_FMAP_SIZE_COVERED;
-				device_fd = -1;
-				*logged = '\0';
-				tests[i].run();
-				found = 1;
-			}
-		}
-	}
-	return found ? 0 : 2;
+	return tap_main(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }

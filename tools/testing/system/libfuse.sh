@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The library for servers, lib/libfuse-famfs: the tests that need no kernel.
+# The library for servers, lib/libfuse-famfs: its own tests, which meson runs, and the
+# comparison with the unmodified libfuse. All of this needs no kernel.
 set -uo pipefail
 . "$(dirname "$0")/../../harness/common.sh"
 . "$(dirname "$0")/../../harness/tap.sh"
@@ -12,75 +13,89 @@ old=$BUILD/libfuse/unchanged-build
 src=$BUILD/libfuse/src
 out=$BUILD/libfuse/tests
 strict=(-std=gnu11 -g -O1 -Wall -Wextra -Werror)
-sanitize=(-fsanitize="address,undefined" -fno-sanitize-recover=all)
-decoder=(-Wno-sign-compare -I"$TOP/tools/testing/fmap" -I"$TOP/include/uapi" -I"$TOP/fs/fuse")
-new_lib=(-L"$new/lib" "-Wl,-rpath,$new/lib" -lfuse3 -lpthread)
 mkdir -p "$out"
 
 
-# --- the builder, against the kernel's decoder -------------------------------
+# --- the library's own tests -------------------------------------------------
 
-build_decoder()
+# meson_log: what meson logged, in the form that parse-tap reads, one group per test
+meson_log()
 {
-	gcc "${strict[@]}" "${sanitize[@]}" "${decoder[@]}" -c "$ours/test/kernel_fmap.c" -o "$out/kernel_fmap.o" &&
-		gcc "${strict[@]}" "${decoder[@]}" -c "$ours/test/kernel_fmap.c" -o "$out/kernel_fmap_plain.o"
+	python3 - "$new/meson-logs/testlog.json" <<-'END'
+		import json, sys
+		tests = [json.loads(line) for line in open(sys.argv[1])]
+		for test in sorted(tests, key=lambda test: test["name"]):
+		    print("# group: " + test["name"].split(" / ")[-1].split(":")[-1])
+		    for text in test.get("stderr", "").splitlines():
+		        print("# " + text)
+		    print(test.get("stdout", ""))
+		    print("# exit: %d" % (test["result"] not in ("OK", "SKIP")))
+	END
 }
 
-# build_builder SUFFIX FLAGS...
-build_builder()
+# meson_results: report each result in meson's log. A test that is not TAP has one
+# result. A test that fails although none of its results did has one more
+meson_results()
 {
-	gcc "${strict[@]}" "${@:2}" -Wno-sign-compare -I"$src/include" -I"$ours/test" "$ours/test/test_fmap_builder.c" \
-		"$ours/lib/fuse_fmap.c" "$out/kernel_fmap$1.o" -o "$out/builder$1"
+	local kind number reason name line group='' results=0 bad=0
+	while IFS=$'\t' read -r kind number reason name line; do
+		case $kind in
+		group)
+			group=$name results=0 bad=0
+			continue
+			;;
+		exit)
+			if ((number ? !bad : !results)); then
+				check "$group" test "$number" = 0
+			fi
+			continue
+			;;
+		ok | skip | 'not ok') ;;
+		*)
+			[[ $line != '#'* ]] || echo "$line"
+			continue
+			;;
+		esac
+		results=$((results + 1))
+		case $kind in
+		ok) check "$group: $name" true ;;
+		skip)
+			count=$((count + 1))
+			echo "ok $count - $group: $name # $reason"
+			;;
+		*)
+			bad=1
+			check "$group: $name" false
+			;;
+		esac
+	done < <(meson_log | "$HARNESS/parse-tap")
 }
 
-# each PROGRAM: a result for each of its tests
-each()
+# Without valgrind or C++, meson leaves tests out
+all_groups()
 {
-	local t tests
-	tests=$("$out/$1" list) || check "$1 lists its tests" false
-	for t in $tests; do
-		check "${t//_/ }" "$out/$1" "$t"
-	done
+	diff - <(meson_log | sed -n 's/^# group: //p' | sort) <<-'END'
+		builder
+		builder, valgrind
+		headers in C++
+		published famfs names
+		session
+		session, valgrind
+	END
 }
 
-# --- the session -------------------------------------------------------------
+# --- a server of the unmodified library --------------------------------------
 
-build_session()
-{
-	gcc "${strict[@]}" -I"$TOP/include/uapi" -I"$src/include" -I"$new" "$ours/test/test_fmap_session.c" \
-		"${new_lib[@]}" -o "$out/session"
-}
-
+# fuse_lowlevel.h is the old one, the protocol of the fake kernel the new one
 build_old_server()
 {
-	gcc "${strict[@]}" -I"$TOP/include/uapi" -I"$BUILD/libfuse/unchanged/include" -I"$old" \
+	gcc "${strict[@]}" -include "$src/include/fuse_kernel.h" -I"$BUILD/libfuse/unchanged/include" -I"$old" \
 		"$ours/test/test_old_server.c" -L"$old/lib" -lfuse3 -o "$out/old_server"
 }
 
 old_server() { LD_LIBRARY_PATH=$new/lib "$out/old_server"; }
 
-# libfuse itself leaks the outermost of the pushed modules
-without_modules() { "$out/session" list | grep -v ^modules_; }
-
-no_errors() { valgrind -q --leak-check=full --error-exitcode=9 "$@"; }
-
-session_valgrind()
-{
-	local -a names
-	mapfile -t names < <(without_modules)
-	((${#names[@]})) && no_errors "$out/session" "${names[@]}"
-}
-
-# --- published servers -------------------------------------------------------
-
-# names FLAGS...: compile and run the program that uses the published names
-names()
-{
-	gcc "${strict[@]}" "${sanitize[@]}" -I"$ours/test" "$@" "$ours/test/test_famfs_names.c" "$out/kernel_fmap.o" \
-		"${new_lib[@]}" -o "$out/names" && "$out/names"
-}
-
-names_in_build() { names "${flags[@]}"; }
+# --- an installed library ----------------------------------------------------
 
 names_installed()
 {
@@ -88,16 +103,12 @@ names_installed()
 	DESTDIR=$prefix PREFIX=$(<"$BUILD/libfuse/prefix") "$HARNESS/libfuse" install || return
 	local -x PKG_CONFIG_SYSROOT_DIR=$prefix PKG_CONFIG_PATH
 	PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name fuse3.pc)")
-	local -a flags
+	local -a flags libs
 	read -r -a flags < <(pkg-config --cflags fuse3) || return
-	names "${flags[@]}" "${flags[0]}/internal"
-}
-
-cxx()
-{
-	printf '%s\n' '#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)' '#include <fuse.h>' '#include <fuse_lowlevel.h>' \
-		'#include "fuse_kernel.h"' 'int main() { return sizeof(fuse_famfs_iext) != 24; }' >"$SCRATCH/cxx.cc"
-	g++ -Wall -Wextra -Werror "${flags[@]}" -o "$SCRATCH/cxx" "$SCRATCH/cxx.cc" && "$SCRATCH/cxx"
+	read -r -a libs < <(pkg-config --libs fuse3) || return
+	gcc "${strict[@]}" "${flags[@]}" "${flags[0]}/internal" -I"$ours/test" "$ours/test/test_famfs_names.c" \
+		"$new/test/libkernel_fmap_plain.a" "${libs[@]}" -o "$out/names" &&
+		LD_LIBRARY_PATH=$(dirname "$PKG_CONFIG_PATH") "$out/names"
 }
 
 # --- headers -----------------------------------------------------------------
@@ -138,23 +149,12 @@ layouts()
 
 check "libfuse with our patches is built" "$HARNESS/libfuse" build
 check "... and so is the unmodified one" "$HARNESS/libfuse" unchanged
-# The flags of a server that is compiled against the build tree
-read -r -a flags < <(PKG_CONFIG_PATH=$new/meson-uninstalled pkg-config --cflags fuse3)
-
-check "the kernel's decoder compiles here" build_decoder
-check "the builder compiles, with ASan and UBSan" build_builder "" "${sanitize[@]}"
-each builder
-check "... and without" build_builder _plain
-check "the builder has no errors under valgrind" env ROUNDS=3000 valgrind -q --leak-check=full --error-exitcode=9 \
-	"$out/builder_plain" all
-check "the session's test compiles" build_session
-each session
-check "the session has no errors under valgrind" session_valgrind
+check "meson runs the library's tests" "$HARNESS/libfuse" test
+meson_results
+check "no test was left out" all_groups
 check "a server for the old library compiles" build_old_server
 check "... and is a plain FUSE server with the new one" old_server
-check "published famfs names compile and have the right meaning" names_in_build
-check "... also with an installed library" names_installed
-check "the headers compile as C++" cxx
+check "published famfs names compile with an installed library" names_installed
 check "fuse_kernel.h is the header of the patched kernel" kernel_header
 check "no exported symbol was removed" no_symbol_gone
 check "new symbols are in the new version node" new_ones_in_new_node
