@@ -226,7 +226,7 @@ static int fuse_fmap_reserve(struct inode *inode, struct fuse_fmap_msg *msg,
 		msg->seg = cur.seg;
 		msg->strip = cur.strip;
 		return fuse_fmap_refuse(inode, msg,
-					"extent overlaps another one of this or another file");
+					"extent overlaps another extent of this or another file");
 	}
 
 	return 0;
@@ -406,10 +406,10 @@ static bool fuse_fmap_pending(struct inode *inode)
 }
 
 /*
- * Prevent that a map is attached to the inode. If this returns true, the caller
- * must call fuse_fmap_allow_attach(). Returns false if the inode has a map or
- * will never have one. While a map is pending the file is not open, so no
- * holder of the invalidate lock waits for the server.
+ * Prevent a map from being attached to the inode. If this returns true, the
+ * caller must call fuse_fmap_allow_attach(). Returns false if the inode has a
+ * map or will never have one. While a map is pending the file is not open, so
+ * no holder of the invalidate lock waits for the server.
  */
 bool fuse_fmap_inhibit_attach(struct inode *inode)
 {
