@@ -15,8 +15,8 @@
 #include <linux/wait_bit.h>
 
 /*
- * Page faults are readers. Code that sets dev_lost or skip_present in a map then
- * waits for the faults that may not have seen the flag.
+ * Page faults are readers. After dev_lost or skip_present was set in a map, the
+ * caller waits for the faults that may not have seen the flag.
  */
 DEFINE_SRCU_FAST(fuse_fmap_srcu);
 

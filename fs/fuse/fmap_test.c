@@ -440,7 +440,7 @@ static const struct fmap_test_check fmap_test_checks[] = {
 			E(h.file_size, (1ULL << 63) - P(1)),
 		},
 	}, {
-		.name = "extents a page above the largest file size are refused",
+		.name = "extents a page above the largest size are refused",
 		.edits = {
 			E(ext[0].len, 1ULL << 62), E(ext[1].len, 1ULL << 61),
 			E(ext[2].len, 1ULL << 61),
@@ -1161,7 +1161,7 @@ static void fuse_fmap_huge_test(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, why ?: "as the model", "as the model");
 }
 
-/* Compare with an exact allocation of the message. Returns NULL or the reason. */
+/* Compare, in an exact allocation for KASAN. Returns NULL or the difference. */
 static const char *fmap_test_compare(const struct fmap_random_map *m,
 				     unsigned int npos)
 {

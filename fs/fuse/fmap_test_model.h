@@ -3,8 +3,8 @@
  * DAX file maps: a slow model of fs/fuse/fmap.c, and random maps to test both.
  *
  * The model has no state. It interprets the message from its start for every
- * query, with plain divisions. Used by the KUnit test and, in user space, by the
- * fuzzer in tools/testing/fmap.
+ * query, with plain divisions. Used by the KUnit test and, in user space, by
+ * the fuzzer in tools/testing/fmap.
  */
 #ifndef _FS_FUSE_FMAP_TEST_MODEL_H
 #define _FS_FUSE_FMAP_TEST_MODEL_H
@@ -172,8 +172,8 @@ static inline u64 fmap_model_end(const struct fuse_fmap_header *h)
 }
 
 /*
- * Resolve byte @pos of the file. The range ends with the chunk, or with the last
- * of the extents that are contiguous on the device.
+ * Resolve byte @pos of the file. The range ends with the chunk, or with the
+ * last of the extents that are contiguous on the device.
  */
 static inline void fmap_model_resolve(const struct fuse_fmap_header *h,
 				      const struct fuse_fmap_dev *devs,
@@ -319,8 +319,8 @@ fmap_model_compare_at(const struct fuse_fmap_msg *msg,
 
 /*
  * Check a message, build its map and resolve @npos positions, with the code and
- * with the model. Returns NULL if the results are equal, otherwise a description
- * of the difference. Builds no map if a device is missing in the table.
+ * with the model. Returns NULL if the results are equal, otherwise the
+ * difference. Builds no map if a device is missing in the table.
  */
 static inline const char *
 fmap_model_compare(const void *buf, size_t len, u32 kinds,
@@ -379,7 +379,7 @@ fmap_model_compare(const void *buf, size_t len, u32 kinds,
 		goto out;
 	why = fmap_model_compare_ranges(&msg, map, devs, ndevs);
 
-	/* The first and last byte, then random positions and range boundaries */
+	/* First and last byte, then random positions and range boundaries */
 	for (pos = 0; !why && npos; npos--) {
 		why = fmap_model_compare_at(&msg, map, devs, ndevs, pos,
 					    &range);
