@@ -170,7 +170,7 @@ static vm_fault_t fuse_fmap_fault_order(struct vm_fault *vmf,
 	struct srcu_ctr __percpu *scp;
 	vm_fault_t ret = 0;
 
-	/* No sb_start_pagefault(): a freeze can't stop writes to DAX memory */
+	/* No freeze protection: the data is not on a block device */
 	if ((vmf->flags & FAULT_FLAG_WRITE) && (vma->vm_flags & VM_SHARED))
 		file_update_time(vma->vm_file);
 
