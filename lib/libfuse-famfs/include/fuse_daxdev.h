@@ -13,20 +13,20 @@
 
 /** @file
  *
- * Find the DAX devices that a server puts its files on, and register them. See
- * fuse_fmap.h for what files on DAX devices are.
+ * Find DAX devices for the files of a server, and register them. Files on DAX
+ * devices are described in fuse_fmap.h.
  *
- * This is a library of its own (pkg-config: fuse-daxdev) over libdaxctl, so
- * that libfuse doesn't depend on it. A server that has its devices open by
- * other means can do without.
+ * These functions are in a separate library (pkg-config: fuse-daxdev), because
+ * they need libdaxctl and libfuse should not. A server that opens its devices in
+ * another way does not need this library.
  *
- * Whatever can go wrong here is for a person to put right. So each function
- * that can fail also says in words what is wrong, and what to do about it:
- * `why` gets a sentence without a newline, cut off at `whylen` bytes, or the
- * empty string if all is well. 320 bytes are enough; `why` may be NULL.
+ * A user has to fix most errors. Therefore each function that can fail also
+ * describes the error and, if possible, how to fix it: `why` is set to a
+ * sentence without a newline, truncated to `whylen` bytes, or to the empty
+ * string on success. 320 bytes are enough. `why` may be NULL.
  *
- * All functions may be called from any thread. They have no state but the
- * struct fuse_daxdev, which doesn't change: threads may share one.
+ * All functions may be called from any thread. A struct fuse_daxdev never
+ * changes, so threads may share it.
  */
 
 #include <stddef.h>
@@ -44,25 +44,24 @@ struct fuse_daxdev;
 /**
  * Find a DAX device
  *
- * Nothing is opened or claimed: the device may be in any mode, and used by
- * somebody else.
+ * This neither opens nor claims the device, which may be in any mode and in use.
  *
- * @param spec which one:
- *   "dax0.0" or "/dev/dax0.0": the one of that name
- *   "size=256M": the one device that has this size, is in famfs mode and is
- *     not in use by a FUSE mount. Bytes, or with a suffix K, M, G or T
- *     (powers of 1024)
- *   "uuid=...": the one in the region or namespace that has this uuid.
- *     Unlike names, it stays the same when devices come and go, and on all
- *     hosts. NVDIMM namespaces and persistent CXL regions have one.
- * @param why gets what is wrong, in words
- * @param whylen room at `why`
- * @return the device, which the caller frees with fuse_daxdev_free(); NULL on
- *   failure, then errno is
+ * @param spec which device:
+ *   "dax0.0" or "/dev/dax0.0": its name
+ *   "size=256M": its size in bytes, or with a suffix K, M, G or T (powers of
+ *     1024). Only devices that are in famfs mode and not used by a FUSE mount
+ *     are considered.
+ *   "uuid=...": the UUID of its region or namespace. Unlike the name, it is the
+ *     same on all hosts and does not change when devices are added or removed.
+ *     NVDIMM namespaces and persistent CXL regions have one.
+ * @param why is set to a description of the error
+ * @param whylen size of the buffer `why`
+ * @return the device, which the caller frees with fuse_daxdev_free(), or NULL
+ *   with errno set to
  *   EINVAL `spec` is none of the above
- *   ENODEV there is no such device
- *   ENOTUNIQ there are several; `why` has their names
- *   ENOMEM or what libdaxctl has failed with
+ *   ENODEV no device matches
+ *   ENOTUNIQ several devices match; `why` has their names
+ *   ENOMEM or an error of libdaxctl
  *
  * @since 3.19
  */
@@ -70,7 +69,7 @@ struct fuse_daxdev *fuse_daxdev_find(const char *spec,
 				     char *why, size_t whylen);
 
 /**
- * Free a device. It stays registered where it is.
+ * Free a device. This does not unregister it.
  *
  * @param dev the device, or NULL
  *
@@ -82,7 +81,7 @@ void fuse_daxdev_free(struct fuse_daxdev *dev);
  * The name of a device
  *
  * @param dev the device
- * @return its name on the dax bus, such as "dax0.0"; lives as long as `dev`
+ * @return its name on the dax bus, such as "dax0.0"; valid as long as `dev`
  *
  * @since 3.19
  */
@@ -92,24 +91,25 @@ const char *fuse_daxdev_name(const struct fuse_daxdev *dev);
  * The size of a device
  *
  * @param dev the device
- * @return bytes on the device, when it was found
+ * @return bytes on the device at the time when it was found
  *
  * @since 3.19
  */
 uint64_t fuse_daxdev_size(const struct fuse_daxdev *dev);
 
 /**
- * Is the device in famfs mode now, so that it can be registered?
+ * Check whether the device is in famfs mode now
  *
- * A device is in famfs mode if it is bound to the driver fsdev_dax.
+ * Only devices in famfs mode, which are bound to the driver fsdev_dax, can be
+ * registered.
  *
  * @param dev the device
- * @param why gets in words which mode it is in, and the command that puts it
- *   into famfs mode
- * @param whylen room at `why`
- * @return 0 if it is, or
+ * @param why is set to the mode of the device, and the command that changes it
+ *   to famfs mode
+ * @param whylen size of the buffer `why`
+ * @return 0 if the device is in famfs mode, or
  *   -EOPNOTSUPP it is in another mode
- *   -ENODEV it is disabled (bound to no driver), or has gone away
+ *   -ENODEV it is disabled (bound to no driver), or was removed
  *
  * @since 3.19
  */
@@ -119,14 +119,14 @@ int fuse_daxdev_check_mode(const struct fuse_daxdev *dev,
 /**
  * Open a device that is in famfs mode
  *
- * This is what the handler get_daxdev() of the high-level API returns.
+ * The handler get_daxdev() of the high-level API can return the result.
  *
  * @param dev the device
  * @param flags O_RDWR, or O_RDONLY for files that can't be written
- * @param why gets what is wrong, in words
- * @param whylen room at `why`
- * @return a file descriptor (with O_CLOEXEC) that the caller closes, or -errno:
- *   as fuse_daxdev_check_mode() and open(2)
+ * @param why is set to a description of the error
+ * @param whylen size of the buffer `why`
+ * @return a file descriptor (with O_CLOEXEC) that the caller closes, or -errno
+ *   as for fuse_daxdev_check_mode() and open(2)
  *
  * @since 3.19
  */
@@ -136,18 +136,18 @@ int fuse_daxdev_open_fd(const struct fuse_daxdev *dev, int flags,
 /**
  * Open a device and register it under an index
  *
- * fuse_daxdev_open_fd() and fuse_session_daxdev_open(), with words for what
- * the kernel may object to. Works once the reply to INIT is out, so in
- * get_daxdev() (reply with fuse_reply_daxdev() and a NULL name after it) but
- * not in init().
+ * This combines fuse_daxdev_open_fd() and fuse_session_daxdev_open(), and also
+ * describes the kernel's errors. It fails before the reply to INIT was sent, so
+ * call it in get_daxdev() and not in init(). get_daxdev() then replies with
+ * fuse_reply_daxdev() and a NULL name.
  *
  * @param se the session, mounted
  * @param dev the device; may be freed after the call
  * @param index the server's index for the device
  * @param flags O_RDWR, or O_RDONLY for files that can't be written
- * @param why gets what is wrong, in words
- * @param whylen room at `why`
- * @return positive on success, or -errno: as fuse_daxdev_open_fd() and
+ * @param why is set to a description of the error
+ * @param whylen size of the buffer `why`
+ * @return positive on success, or -errno as for fuse_daxdev_open_fd() and
  *   fuse_daxdev_open()
  *
  * @since 3.19

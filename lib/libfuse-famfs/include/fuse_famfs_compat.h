@@ -2,11 +2,11 @@
 /*
  * FUSE: Filesystem in Userspace
  *
- * The names by which published famfs servers know the messages of DAX file
- * maps. New servers use those of fuse_fmap.h or fuse_kernel.h instead.
+ * The names that published famfs servers use for the messages of DAX file maps.
+ * New servers use those of fuse_fmap.h or fuse_kernel.h instead.
  *
- * The members have other names than in the structures of fuse_kernel.h but the
- * same places, which is asserted below.
+ * The members have other names than in fuse_kernel.h, but the same offsets and
+ * sizes, as the assertions below check.
  *
  * This program can be distributed under the terms of the GNU LGPLv2.
  * See the file LGPL2.txt
@@ -39,7 +39,7 @@ enum famfs_ext_type {
 	FUSE_FAMFS_EXT_INTERLEAVE	= FUSE_FMAP_STRIPED,
 };
 
-/* What such servers limit themselves to; the kernel takes many more */
+/* Limits of these servers; the kernel accepts many more */
 #define FUSE_FAMFS_MAX_EXTENTS		32
 #define FUSE_FAMFS_MAX_STRIPS		32
 
@@ -75,7 +75,7 @@ struct fuse_famfs_iext {
 	static_assert(offsetof(struct s1, m1) == offsetof(struct s2, m2) && \
 		      sizeof(((struct s1 *)0)->m1) ==			\
 		      sizeof(((struct s2 *)0)->m2),			\
-		      #s1 "." #m1 " is not where " #s2 "." #m2 " is")
+		      #s1 "." #m1 " does not match " #s2 "." #m2)
 
 FUSE_FAMFS_SAME(fuse_famfs_fmap_header, file_type, fuse_fmap_header, file_type);
 FUSE_FAMFS_SAME(fuse_famfs_fmap_header, fmap_version, fuse_fmap_header, version);
@@ -92,12 +92,12 @@ FUSE_FAMFS_SAME(fuse_famfs_iext, ie_chunk_size,
 		fuse_fmap_stripe_set, chunk_size);
 FUSE_FAMFS_SAME(fuse_famfs_iext, ie_nbytes, fuse_fmap_stripe_set, nbytes);
 static_assert(sizeof(struct fuse_famfs_fmap_header) ==
-	      sizeof(struct fuse_fmap_header), "the header has another size");
+	      sizeof(struct fuse_fmap_header), "the size of the header differs");
 static_assert(sizeof(struct fuse_famfs_simple_ext) ==
-	      sizeof(struct fuse_fmap_extent), "an extent has another size");
+	      sizeof(struct fuse_fmap_extent), "the size of an extent differs");
 static_assert(sizeof(struct fuse_famfs_iext) ==
 	      sizeof(struct fuse_fmap_stripe_set),
-	      "a stripe set has another size");
+	      "the size of a stripe set differs");
 
 #undef FUSE_FAMFS_SAME
 

@@ -13,26 +13,28 @@
 
 /** @file
  *
- * Files whose bytes are in DAX memory (CXL, NVDIMM): the server tells the
- * kernel once, when a file is first opened, which ranges of which DAX devices
- * hold it. From then on reads, writes and page faults need the server no more.
+ * Files whose bytes are in DAX memory (CXL, NVDIMM). When a file is first
+ * opened, the server sends a map of it to the kernel: which ranges of which DAX
+ * devices hold the file. From then on the kernel handles reads, writes and page
+ * faults without the server.
  *
  * In short:
  *
  *  1. In init(), if FUSE_CAP_DAX_FMAP is among `conn->capable_ext`:
- *     fuse_set_feature_flag(conn, FUSE_CAP_DAX_FMAP). `conn->fmap_kinds` tells
- *     which kinds of map the kernel resolves. Without the capability nobody
- *     calls any of what follows, and the server is a plain FUSE server.
- *  2. In get_fmap(): build a map with the functions here, fuse_reply_fmap().
- *  3. In get_daxdev(), or at any time before: register the devices that the
- *     maps name, fuse_daxdev_open().
- *  4. In dax_failure(), if the server has it: learn that memory has failed.
+ *     fuse_set_feature_flag(conn, FUSE_CAP_DAX_FMAP). `conn->fmap_kinds` has
+ *     the kinds of map that the kernel resolves. Without the capability none of
+ *     the handlers below is called, and the server is a plain FUSE server.
+ *  2. In get_fmap(): build a map with the functions in this file, and send it
+ *     with fuse_reply_fmap().
+ *  3. In get_daxdev(), or earlier: register the devices that the maps name,
+ *     with fuse_daxdev_open().
+ *  4. In dax_failure(), which is optional: handle memory that has failed.
  *
  * <fuse_lowlevel.h> and <fuse.h> include this file.
  *
- * All sizes, lengths and offsets are in bytes. "Page" is the page size of the
+ * All sizes, lengths and offsets are in bytes. The page size is that of the
  * machine, sysconf(_SC_PAGESIZE). Ranges that are aligned to 2 MiB, on the
- * device and in the file, earn huge page mappings.
+ * device and in the file, are mapped with huge pages.
  */
 
 #include <stddef.h>
@@ -57,8 +59,8 @@ struct fuse_session;
 #define FUSE_FMAP_STRIPED	1
 
 /**
- * For fuse_fmap_new() and fuse_fmap_set_size(): the file is as long as what
- * its segments cover
+ * For fuse_fmap_new() and fuse_fmap_set_size(): the size of the file is the sum
+ * of its segments
  */
 #define FUSE_FMAP_SIZE_COVERED	UINT64_MAX
 
@@ -67,22 +69,22 @@ struct fuse_session;
  * ----------------------------------------------------------- */
 
 /**
- * A map in the making.
+ * A map that is being built.
  *
- * A file is a list of segments that follow each other without a gap: extents
- * and stripe sets, in any mixture and of any number. Segments are numbered
- * from 0 in the order in which they were added.
+ * A file is a list of segments that follow each other without a gap. A segment
+ * is an extent or a stripe set; a map can have any number of both. Segments are
+ * numbered from 0 in the order in which they are added.
  *
- * An add function that fails leaves a mark: the map can't be sent any more, and
- * fuse_fmap_check() says what was wrong. So it is enough to look at the result
- * once, at the end.
+ * The builder remembers the first add function that fails. From then on the map
+ * can't be sent, and fuse_fmap_check() returns the error and the reason. So it
+ * is enough to check the map once, at the end.
  *
- * A map belongs to the caller. It has no lock: threads may read one map at the
- * same time (the functions that take it const), or work on different ones.
+ * The caller owns the map. It has no lock: several threads may use one map at
+ * the same time only with the functions that take a pointer to const.
  */
 struct fuse_fmap_builder;
 
-/** A strip of a stripe set: one contiguous range of a DAX device */
+/** A contiguous range of a DAX device: a strip of a stripe set */
 struct fuse_dax_range {
 	/** The server's index of the device, any number */
 	uint32_t devindex;
@@ -94,14 +96,14 @@ struct fuse_dax_range {
 	uint64_t len;
 };
 
-/** What fuse_fmap_check() has to know of a device */
+/** What fuse_fmap_check() needs to know about a device */
 struct fuse_fmap_device {
 	/** The server's index of the device */
 	uint32_t index;
 
 	/**
-	 * Not 0: the device is registered by an fd that is open for reading
-	 * only. Not a reason to refuse a map: its file can't be written.
+	 * Not 0 if the device is registered with an fd that is open for reading
+	 * only. Files on it can't be written. The check ignores this.
 	 */
 	int readonly;
 
@@ -112,9 +114,9 @@ struct fuse_fmap_device {
 /**
  * Begin a map
  *
- * @param file_size size of the file. Any number of bytes up to INT64_MAX; the
- *   segments must cover it and may cover more. FUSE_FMAP_SIZE_COVERED: what
- *   the segments cover.
+ * @param file_size size of the file: any number of bytes up to INT64_MAX, or
+ *   FUSE_FMAP_SIZE_COVERED. The segments must cover the file and may cover
+ *   more.
  * @return the map, which the caller frees with fuse_fmap_free(); NULL if there
  *   is no memory
  *
@@ -142,14 +144,14 @@ void fuse_fmap_free(struct fuse_fmap_builder *map);
 void fuse_fmap_set_size(struct fuse_fmap_builder *map, uint64_t file_size);
 
 /**
- * Add an extent: the next `len` bytes of the file are one range of one device
+ * Add an extent: the next `len` bytes of the file are a contiguous range of a
+ * device
  *
  * @param map the map
  * @param devindex the server's index of the device, any number
  * @param offset first byte on the device, a multiple of the page size
  * @param len length, a multiple of the page size, not 0
- * @return 0; -EINVAL if the extent can't be right, -ENOMEM. The map is marked
- *   as wrong then.
+ * @return 0, or -EINVAL or -ENOMEM. After an error the map can't be sent.
  *
  * @since 3.19
  */
@@ -161,20 +163,19 @@ int fuse_fmap_add_extent(struct fuse_fmap_builder *map, uint32_t devindex,
  * several ranges
  *
  * Byte p of the set is in chunk c = p / chunk_size, which is on strip
- * s = c % nstrips, at strips[s].offset + (c / nstrips) * chunk_size +
- * p % chunk_size of its device.
+ * s = c % nstrips, at offset strips[s].offset + (c / nstrips) * chunk_size +
+ * p % chunk_size on the device.
  *
  * @param map the map
  * @param chunk_size bytes on one strip before the next strip is used, a
- *   multiple of the page size, not 0; powers of two are a little faster,
- *   multiples of 2 MiB earn huge pages
- * @param nbytes bytes of the file that the set covers, any number but 0 for
- *   the last segment, a multiple of the page size for all others
- * @param strips the strips, copied; each long enough for the chunks that
- *   `nbytes` puts on it
+ *   multiple of the page size, not 0. Powers of two are a little faster;
+ *   multiples of 2 MiB allow huge pages.
+ * @param nbytes bytes of the file that the set covers, not 0. Only the last
+ *   segment may have a size that is not a multiple of the page size.
+ * @param strips the strips, which are copied. Each must be long enough for the
+ *   chunks that are on it.
  * @param nstrips number of strips, 1 or more
- * @return 0; -EINVAL if the set can't be right, -ENOMEM. The map is marked as
- *   wrong then.
+ * @return 0, or -EINVAL or -ENOMEM. After an error the map can't be sent.
  *
  * @since 3.19
  */
@@ -184,29 +185,29 @@ int fuse_fmap_add_stripe_set(struct fuse_fmap_builder *map, uint32_t chunk_size,
 			     uint32_t nstrips);
 
 /**
- * Check all that the kernel will check, and say what is wrong
+ * Check a map by the kernel's rules, and describe the first error
  *
- * What the kernel finds wrong it refuses as a whole when the file is opened:
- * the open fails with EIO. This function knows the same rules, also that no
- * byte of a device may be in two places of one file. What it can't know is
- * whether another file of the same mount has the byte already.
+ * If a map breaks a rule, the kernel refuses it, and the open of the file fails
+ * with EIO. This function has the same rules, including that no byte of a
+ * device may be in two places of a file. It can't know whether another file of
+ * the same mount uses the byte.
  *
  * @param map the map
  * @param kinds mask of the kinds that may be sent: `conn->fmap_kinds`, as
  *   seen in init()
- * @param devs the devices, or NULL: then the indexes and the ends of the
- *   devices are not checked
+ * @param devs the devices, or NULL to check neither the indexes nor the ends of
+ *   the devices
  * @param ndevs number of devices
- * @param why gets a sentence that names the segment and the strip, or the
- *   empty string if all is well; may be NULL
- * @param whylen room at `why`, 160 is enough for all of them
+ * @param why is set to the reason, with the numbers of the segment and the
+ *   strip, or to the empty string; may be NULL
+ * @param whylen size of the buffer `why`; 160 is enough
  * @return 0 or
  *   -EINVAL the kernel would refuse it
- *   -EFBIG the message would be longer than the kernel takes (32 MiB, about
+ *   -EFBIG the message would be longer than the kernel's limit (32 MiB, about
  *     1.4 million extents)
  *   -EOPNOTSUPP the map is of a kind that is not in `kinds`
  *   -ENODEV a segment names a device that is not in `devs`
- *   -ENOMEM no memory, now or when a segment was added
+ *   -ENOMEM no memory, here or in an add function
  *
  * @since 3.19
  */
@@ -215,17 +216,17 @@ int fuse_fmap_check(const struct fuse_fmap_builder *map, uint32_t kinds,
 		    char *why, size_t whylen);
 
 /**
- * The bytes that go to the kernel, for those who want to see or send them
- * themselves: a header, then extents (if nothing else was added) or stripe
- * sets (an extent is a set of one strip), as in <linux/fuse.h>.
+ * Make the message for the kernel, for servers that send it themselves
  *
- * The map is not checked beyond what the add functions do.
+ * A message is a header and then extents or stripe sets, as in <linux/fuse.h>.
+ * If the map has a stripe set, each extent becomes a set of one strip.
+ *
+ * Only the checks of the add functions are made.
  *
  * @param map the map
- * @param buf gets the message, which the caller frees with free()
- * @param len gets its length
- * @return 0; -EINVAL or -ENOMEM if adding a segment had failed with that,
- *   -ENOMEM, -EFBIG
+ * @param buf is set to the message, which the caller frees with free()
+ * @param len is set to its length
+ * @return 0, or the error of an add function, -ENOMEM or -EFBIG
  *
  * @since 3.19
  */
@@ -239,45 +240,44 @@ int fuse_fmap_message(const struct fuse_fmap_builder *map,
 /**
  * Reply with the map of a file
  *
- * Maps of any length go over both transports: what doesn't fit into one reply
- * is kept by the library, which answers the kernel's requests for the rest by
- * itself, without a call of get_fmap().
+ * The map may be of any length, over /dev/fuse and over io_uring. If it doesn't
+ * fit into one reply, the library keeps the rest, and sends it when the kernel
+ * requests it, without another call of get_fmap().
  *
- * The map is checked as by fuse_fmap_check(), with the kinds that were
- * negotiated and without devices. If it is wrong the reason is logged, and the
- * file can't be opened (EIO).
+ * The map is checked by fuse_fmap_check() with the negotiated kinds and without
+ * devices. If this fails, the reason is logged, and the open of the file fails
+ * with EIO.
  *
- * May be called from any thread. The map stays the caller's and may be freed
- * at once.
+ * May be called from any thread. The caller still owns the map and may free it
+ * after the call.
  *
  * Possible requests:
  *   get_fmap
  *
- * @param req request handle, not valid any more after the call
+ * @param req request handle, invalid after the call
  * @param map the map
- * @return zero for success, -errno for failure to send the reply, or what
- *   fuse_fmap_check() has found
+ * @return zero for success, -errno for failure to send the reply, or the error
+ *   of fuse_fmap_check()
  *
  * @since 3.19
  */
 int fuse_reply_fmap(struct fuse_req *req, const struct fuse_fmap_builder *map);
 
 /**
- * Reply with the device behind an index
+ * Reply with the device of an index
  *
  * May be called from any thread.
  *
  * Possible requests:
  *   get_daxdev
  *
- * @param req request handle, not valid any more after the call
- * @param index the index that was asked for
- * @param name name of the device on the dax bus, such as "dax0.0"
- *   ("/dev/dax0.0" means the same, it is not looked up as a path), at most 255
- *   bytes; NULL if the device is registered under the index by now, by
- *   fuse_daxdev_open()
- * @return zero for success, -errno for failure to send the reply,
- *   -ENAMETOOLONG (the request was answered with that)
+ * @param req request handle, invalid after the call
+ * @param index the index in the request
+ * @param name name of the device on the dax bus, such as "dax0.0", at most 255
+ *   bytes. "/dev/dax0.0" means the same; it is not looked up as a path. NULL if
+ *   fuse_daxdev_open() has registered the device under the index.
+ * @return zero for success, -errno for failure to send the reply, or
+ *   -ENAMETOOLONG, which is also the reply to the request then
  *
  * @since 3.19
  */
@@ -286,39 +286,40 @@ int fuse_reply_daxdev(struct fuse_req *req, uint32_t index, const char *name);
 /**
  * Register a DAX device under an index, on the connection of a request
  *
- * Maps name devices by the index. The connection holds the device until the
- * index is closed and the last file on it is gone, or until it is unmounted;
- * nobody else can have it meanwhile. Works from the moment when the reply to
- * INIT is out, so not in init() itself. May be called from any thread.
+ * Maps name devices by their index. The connection holds the device until the
+ * index is closed and the kernel has evicted the last file on it, or until
+ * unmount. Nothing else can use the device in this time. Fails before the reply
+ * to INIT was sent, so also in init(). May be called from any thread.
  *
- * @param req request handle of any request that was not replied to yet
+ * @param req request handle of any request that has not been replied to
  * @param fd the device, an open DAX character device that is bound to the
- *   fsdev_dax driver (`daxctl reconfigure-device --mode=famfs dax0.0`). Stays
- *   the caller's and may be closed after the call. If it is open for reading
- *   only, files on it can't be written.
- * @param index the server's index for the device, any number (taken as
+ *   fsdev_dax driver (`daxctl reconfigure-device --mode=famfs dax0.0`). The
+ *   caller may close it after the call. If it is open for reading only, files
+ *   on the device can't be written.
+ * @param index the server's index for the device, any number (converted to
  *   unsigned)
  * @return positive on success, -errno on failure:
  *   -EPERM maps were not negotiated on this connection
  *   -EINVAL not a DAX device
- *   -EBADF, -EACCES the fd is none, or is not open for reading
+ *   -EBADF not an open fd
+ *   -EACCES the fd is not open for reading
  *   -EOPNOTSUPP the device is bound to another driver
- *   -ENODEV the device is bound to no driver, or is going away
+ *   -ENODEV the device is bound to no driver, or is being removed
  *   -EEXIST the index is in use
- *   -EBUSY the device is held by somebody else, or under another index
+ *   -EBUSY the device has another user, or another index
  *   -ENOTCONN unmounted
- *   -ENOTTY the kernel knows no maps
+ *   -ENOTTY the kernel does not support maps
  *
  * @since 3.19
  */
 int fuse_daxdev_open(struct fuse_req *req, int fd, int index);
 
 /**
- * Drop an index. Files on the device keep it.
+ * Drop an index. Files that are on the device keep using it.
  *
  * May be called from any thread.
  *
- * @param req request handle of any request that was not replied to yet
+ * @param req request handle of any request that has not been replied to
  * @param index the index
  * @return 0, or -errno: -ENOENT no such index, -EPERM, -ENOTTY as for
  *   fuse_daxdev_open()
@@ -355,39 +356,38 @@ int fuse_session_daxdev_close(struct fuse_session *se, uint32_t index);
  * ----------------------------------------------------------- */
 
 /**
- * A page of a device is bad. Reading or mapping it fails, everything else goes
- * on, until the whole page is written anew: by write(2) to the file, in one
- * piece.
+ * A page of a device is bad. Reading or mapping it fails until a single write(2)
+ * to the file has written the whole page again. All other pages still work.
  */
 #define FUSE_DAX_BAD_MEMORY	0
 
 /**
- * A device was removed. Files that are open have lost what is on it, for good;
- * when the device is back it can be registered anew, for files that are opened
+ * A device was removed. Open files have lost their bytes on it for good. When
+ * the device is back, it can be registered again, for files that are opened
  * after that.
  */
 #define FUSE_DAX_REMOVED	1
 
-/** What the handler dax_failure() is told of DAX memory that has failed */
+/** DAX memory that has failed, for the handler dax_failure() */
 struct fuse_dax_failure {
 	/** The server's index of the device */
 	uint32_t index;
 
 	/**
-	 * FUSE_DAX_BAD_MEMORY or FUSE_DAX_REMOVED. A later kernel may know
-	 * others, which are best logged and otherwise ignored.
+	 * FUSE_DAX_BAD_MEMORY or FUSE_DAX_REMOVED. Later kernels may have other
+	 * events: log and ignore them.
 	 */
 	uint32_t event;
 
 	/** First byte on the device */
 	uint64_t offset;
 
-	/** Length in bytes: a page, or the whole device that was removed */
+	/** Length in bytes: a page, or the whole device if it was removed */
 	uint64_t len;
 
 	/**
-	 * Byte of the file that `offset` is. Has no meaning if the handler is
-	 * not called for a file.
+	 * Position of `offset` in the file. Has no meaning if the handler is not
+	 * called for a file.
 	 */
 	uint64_t pos;
 };
