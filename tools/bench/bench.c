@@ -17,14 +17,24 @@
  * Each line of output is one measure, with tabs between the fields: "bench",
  * group, subject, measure, and the figure of each run.
  */
-#define _GNU_SOURCE
-#define MAX_DAX		32
-#include "fmap_test.h"
-
+#include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <mntent.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "fmap_util.h"
 
 #define RUNS		7
 #define MAX_TRIES	100		/* to get a run without timer interrupt */
@@ -622,6 +632,7 @@ static void sort_devices(void)
 {
 	int n = 0;
 
+	max_dax = MAX_DAX;
 	find_dax();
 	for (int big = 0; big < 2; big++) {
 		for (int i = 0; i < ndax; i++)
@@ -676,11 +687,11 @@ static struct subject *add_ours(const char *name, struct rs_node *node)
 
 static struct subject *add_extent(const char *name, uint64_t size)
 {
-	return add_ours(name, add_extent_file(server, node_name(), 0,
-					      take(0, size), size));
+	return add_ours(name, add_mapped(server, node_name(), 0,
+					 take(0, size), size));
 }
 
-static struct subject *add_striped(const char *name, uint32_t nstrips,
+static struct subject *add_stripes(const char *name, uint32_t nstrips,
 				   uint32_t chunk, uint64_t size)
 {
 	struct rs_node *n = add_node();
@@ -799,16 +810,16 @@ static void add_files(const char *backing)
 	char name[16];
 
 	add_extent("extent", SIZE)->profile = true;
-	add_striped("stripes-2", 2, HUGE, SIZE)->profile = true;
-	add_striped("stripes-4", 4, HUGE, SIZE);
-	add_striped("stripes-16", 16, HUGE, SIZE);
-	add_striped("stripes-4-of-6m", 4, 6 * MB, 36 * MB);
-	add_striped("stripes-4-of-4k", 4, PG, CALL_SIZE);
-	add_striped("stripes-4-of-12k", 4, 3 * PG, CALL_SIZE);
-	add_striped("stripes-4-of-3m", 4, 3 * MB, 12 * MB);
+	add_stripes("stripes-2", 2, HUGE, SIZE)->profile = true;
+	add_stripes("stripes-4", 4, HUGE, SIZE);
+	add_stripes("stripes-16", 16, HUGE, SIZE);
+	add_stripes("stripes-4-of-6m", 4, 6 * MB, 36 * MB);
+	add_stripes("stripes-4-of-4k", 4, PG, CALL_SIZE);
+	add_stripes("stripes-4-of-12k", 4, 3 * PG, CALL_SIZE);
+	add_stripes("stripes-4-of-3m", 4, 3 * MB, 12 * MB);
 	for (int i = 0; i < NPROCS; i++) {
 		snprintf(name, sizeof(name), "scale-%d", i);
-		add_extent_file(server, name, i, take(i, CALL_SIZE), CALL_SIZE);
+		add_mapped(server, name, i, take(i, CALL_SIZE), CALL_SIZE);
 	}
 	add_ordinary(backing);
 	if (profile)
