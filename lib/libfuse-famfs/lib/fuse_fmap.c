@@ -2,8 +2,8 @@
 /*
  * FUSE: Filesystem in Userspace
  *
- * The builder of DAX file maps. It knows the rules by which the kernel refuses
- * a map, and needs no session: what sends maps is in fuse_fmap_reply.c.
+ * The builder of DAX file maps. It checks maps by the same rules as the kernel.
+ * It needs no session: fuse_fmap_reply.c sends maps.
  *
  * This program can be distributed under the terms of the GNU LGPLv2.
  * See the file LGPL2.txt
@@ -21,12 +21,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Of an extent in a map that has stripe sets as well: any power of two does */
+/* For an extent in a map that also has stripe sets; any power of two works */
 #define EXTENT_CHUNK_SIZE	(2U << 20)
 
 /*
- * Segments are kept in the form in which stripe sets are sent, an extent as a
- * set of one strip: sets[i] is segment i, its strips follow those of segment
+ * Segments are stored as stripe sets in the form of the message; an extent is a
+ * set of one strip. sets[i] is segment i. Its strips follow those of segment
  * i - 1.
  */
 struct fuse_fmap_builder {
@@ -42,14 +42,14 @@ struct fuse_fmap_builder {
 	size_t nstrips;
 	size_t strips_room;
 
-	/* the add function that failed */
+	/* the error of the first add function that failed */
 	int err;
 	const char *why;
 	size_t bad_seg;
 	size_t bad_strip;
 };
 
-/* What is used of a device, to be sorted */
+/* A range of a device that a strip uses, for sorting */
 struct range {
 	uint32_t devindex;
 	uint64_t offset;
@@ -98,7 +98,7 @@ static uint64_t size_of_file(const struct fuse_fmap_builder *map)
 		map->covered : map->file_size;
 }
 
-/* Mark the map as wrong: from then on nothing is added */
+/* Record the first error. After that nothing is added */
 static int fail(struct fuse_fmap_builder *map, int err,
 		size_t seg, size_t strip, const char *why)
 {
@@ -131,15 +131,15 @@ static bool grow(void *array, size_t *room, size_t n, size_t more, size_t size)
 }
 
 /*
- * The kernel divides by multiplication with a reciprocal, which is exact up to
- * a bound unless the divisor is a power of two.
+ * Unless the divisor is a power of two, the kernel multiplies by a reciprocal,
+ * which is exact only up to a limit.
  */
 static bool can_divide(uint64_t max, uint64_t by)
 {
 	return !(by & (by - 1)) || max <= UINT64_MAX / by;
 }
 
-/* Bytes of strip s that the set uses: whole rows, and its part of the last */
+/* Bytes of strip s that the set uses: all full rows, and a part of the last */
 static uint64_t strip_used(const struct fuse_fmap_stripe_set *set, uint32_t s)
 {
 	uint64_t nbytes = (set->nbytes + page_size() - 1) & ~(page_size() - 1);
@@ -159,11 +159,11 @@ static const char *wrong_extent(const struct fuse_dax_range *ext)
 	if (!ext->len)
 		return "has no length";
 	if (!page_aligned(ext->offset))
-		return "begins on the device at no multiple of the page size";
+		return "has an offset that is not a multiple of the page size";
 	if (!page_aligned(ext->len))
-		return "has a length that is no multiple of the page size";
+		return "has a length that is not a multiple of the page size";
 	if (ext->offset + ext->len < ext->offset)
-		return "ends behind the last byte that an offset can name";
+		return "ends after the largest offset";
 	return NULL;
 }
 
@@ -176,18 +176,18 @@ static const char *wrong_set(const struct fuse_fmap_stripe_set *set)
 	if (!set->chunk_size)
 		return "has a chunk size of 0";
 	if (!page_aligned(set->chunk_size))
-		return "has a chunk size that is no multiple of the page size";
+		return "has a chunk size that is not a multiple of the page size";
 	if (!set->nbytes)
 		return "covers no bytes of the file";
 	if (set->nbytes > INT64_MAX)
-		return "covers more than any file has";
+		return "covers more than the largest file size";
 	if (!can_divide(pages, set->chunk_size / page_size()) ||
 	    !can_divide(pages, set->nstrips))
 		return "is too large for its chunk size or number of strips";
 	return NULL;
 }
 
-/* Add a checked set whose strips are there already */
+/* Add a checked set. Its strips were added before */
 static int add_set(struct fuse_fmap_builder *map,
 		   const struct fuse_fmap_stripe_set *set)
 {
@@ -223,7 +223,7 @@ static int add_strips(struct fuse_fmap_builder *map,
 	return 0;
 }
 
-/* Only the last segment may end inside a page, so nothing goes behind it */
+/* Only the last segment may end inside a page, so none may follow it */
 static int check_end(struct fuse_fmap_builder *map)
 {
 	if (map->err)
@@ -256,7 +256,7 @@ int fuse_fmap_add_extent(struct fuse_fmap_builder *map, uint32_t devindex,
 
 	why = wrong_extent(&ext);
 	if (!why && len > INT64_MAX)
-		why = "covers more than any file has";
+		why = "covers more than the largest file size";
 	if (why)
 		return fail(map, -EINVAL, map->nsets, 0, why);
 
@@ -289,7 +289,7 @@ int fuse_fmap_add_stripe_set(struct fuse_fmap_builder *map, uint32_t chunk_size,
 	for (i = 0; i < nstrips; i++) {
 		why = wrong_extent(&strips[i]);
 		if (!why && strips[i].len < strip_used(&set, i))
-			why = "is too short for the chunks that are on it";
+			why = "is too short for its chunks";
 		if (why)
 			return fail(map, -EINVAL, map->nsets, i, why);
 	}
@@ -360,7 +360,7 @@ static int compare_ranges(const void *a, const void *b)
 	return 0;
 }
 
-/* Where on which device the file is, sorted by device and offset */
+/* The ranges of the file, sorted by device and offset */
 static struct range *sorted_ranges(const struct fuse_fmap_builder *map)
 {
 	struct range *ranges = calloc(map->nstrips, sizeof(*ranges));
@@ -415,17 +415,17 @@ static int check_ranges(const struct fuse_fmap_builder *map,
 				     NULL;
 		}
 		if (devs && !dev) {
-			snprintf(why, whylen, "segment %u, strip %u: there is no device %u",
+			snprintf(why, whylen, "segment %u, strip %u: no device has index %u",
 				 r->seg, r->strip, r->devindex);
 			return -ENODEV;
 		}
 		if (devs && r->offset + r->len > dev->size) {
-			snprintf(why, whylen, "segment %u, strip %u: reaches past the end of device %u",
+			snprintf(why, whylen, "segment %u, strip %u ends after the end of device %u",
 				 r->seg, r->strip, r->devindex);
 			return -EINVAL;
 		}
 
-		/* A file of few chunks may not reach its last strips */
+		/* A file with few chunks may not use its last strips */
 		if (!r->used)
 			continue;
 		if (before && r->offset < before->offset + before->used) {
@@ -458,7 +458,7 @@ int fuse_fmap_check(const struct fuse_fmap_builder *map, uint32_t kinds,
 		return map->err;
 	}
 	if (!map->nsets) {
-		snprintf(why, whylen, "there are no segments");
+		snprintf(why, whylen, "the map has no segments");
 		return -EINVAL;
 	}
 	if (!(kinds & (1U << kind))) {
@@ -467,7 +467,7 @@ int fuse_fmap_check(const struct fuse_fmap_builder *map, uint32_t kinds,
 		return -EOPNOTSUPP;
 	}
 	if (message_size(map) > FUSE_FMAP_MAX_SIZE) {
-		snprintf(why, whylen, "the message would have %zu bytes, %u are allowed",
+		snprintf(why, whylen, "the message would have %zu bytes, the limit is %u",
 			 message_size(map), FUSE_FMAP_MAX_SIZE);
 		return -EFBIG;
 	}
@@ -480,7 +480,7 @@ int fuse_fmap_check(const struct fuse_fmap_builder *map, uint32_t kinds,
 
 	ranges = sorted_ranges(map);
 	if (!ranges) {
-		snprintf(why, whylen, "no memory to check it");
+		snprintf(why, whylen, "no memory for the check");
 		return -ENOMEM;
 	}
 	err = check_ranges(map, ranges, devs, ndevs, why, whylen);

@@ -2,7 +2,7 @@
 /*
  * FUSE: Filesystem in Userspace
  *
- * DAX file maps: what the session does for long ones.
+ * DAX file maps: how the session sends long ones.
  *
  * This program can be distributed under the terms of the GNU LGPLv2.
  * See the file LGPL2.txt
@@ -16,16 +16,16 @@
 #include <stdbool.h>
 
 /*
- * Answer a request for the rest of a map from what fuse_reply_fmap() has kept.
- * Returns false, and leaves the request alone, if there is nothing. A request
- * that begins at the start drops what is there.
+ * Reply to a request for the rest of a map, if fuse_reply_fmap() has kept it.
+ * Otherwise return false and do not reply. A request for the start of the map
+ * drops the rest.
  */
 bool fuse_fmap_reply_rest(fuse_req_t req);
 
-/* Drop what is kept for an inode */
+/* Drop the rest of the map of an inode */
 void fuse_fmap_forget(struct fuse_session *se, fuse_ino_t ino);
 
-/* Drop all that is kept */
+/* Drop the rests of all maps */
 void fuse_fmap_forget_all(struct fuse_session *se);
 
 #endif /* LIB_FUSE_FMAP_I_H_ */

@@ -4,11 +4,11 @@
  *
  * DAX file maps: replies and devices.
  *
- * The kernel asks for a map with room for a few KiB. If the map is longer it
- * asks again, and says from which byte on. The server is not bothered with
- * that: the rest is kept in the session until it was fetched, the inode is
- * forgotten or its map is asked for from the start. If it is gone too early the
- * server is asked for the map once more.
+ * The kernel first requests a few KiB of a map. If the map is longer, it requests
+ * the rest in pieces. The server's handler is called only once: the session
+ * keeps the rest until it was sent, the inode is forgotten, or the kernel
+ * requests the map from its start. If the rest is dropped too early, the handler
+ * is called again.
  *
  * This program can be distributed under the terms of the GNU LGPLv2.
  * See the file LGPL2.txt
@@ -34,7 +34,7 @@ struct fuse_fmap_rest {
 	char bytes[];
 };
 
-/* Take the rest for an inode out of the list */
+/* Remove the rest of the map of an inode from the list */
 static struct fuse_fmap_rest *unlink_rest(struct fuse_session *se,
 					  fuse_ino_t ino)
 {
@@ -98,7 +98,7 @@ static int keep_rest(fuse_req_t req, const char *message, size_t len,
 	return 0;
 }
 
-/* Room for the reply to a request */
+/* The largest reply to a request */
 static size_t reply_room(fuse_req_t req)
 {
 	size_t room = req->fmap.size;
@@ -127,8 +127,8 @@ bool fuse_fmap_reply_rest(fuse_req_t req)
 		pos -= rest->start;
 		n = MIN(reply_room(req), rest->len - pos);
 		/*
-		 * A copy, since once the reply is on its way another thread
-		 * may be told to forget the inode.
+		 * Make a copy: once the reply is sent, another thread may
+		 * handle a FORGET of the inode.
 		 */
 		bytes = malloc(n);
 		if (bytes)

@@ -168,33 +168,33 @@ static const struct {
 	{ 0, 0, { { 0, 0, 0 } }, -EINVAL,
 	  "segment 1, strip 0 has no length" },
 	{ 0, 0, { { 0, 512, M } }, -EINVAL,
-	  "segment 1, strip 0 begins on the device at no multiple of the page size" },
+	  "segment 1, strip 0 has an offset that is not a multiple of the page size" },
 	{ 0, 0, { { 0, 0, M + 1 } }, -EINVAL,
-	  "segment 1, strip 0 has a length that is no multiple of the page size" },
+	  "segment 1, strip 0 has a length that is not a multiple of the page size" },
 	{ 0, 0, { { 0, -PAGE, PAGE } }, -EINVAL,
-	  "segment 1, strip 0 ends behind the last byte that an offset can name" },
+	  "segment 1, strip 0 ends after the largest offset" },
 	{ 0, 0, { { 0, 0, 1ULL << 63 } }, -EINVAL,
-	  "segment 1, strip 0 covers more than any file has" },
+	  "segment 1, strip 0 covers more than the largest file size" },
 	{ 0, 0, { { 7, 0, (1ULL << 63) - PAGE } }, -EINVAL,
 	  "segment 1, strip 0 makes the segments cover more than the largest file size" },
 	{ 0, 0, { { 3, 0, M } }, -ENODEV,
-	  "segment 1, strip 0: there is no device 3" },
+	  "segment 1, strip 0: no device has index 3" },
 	{ 0, 0, { { 2, 7 * M, 2 * M } }, -EINVAL,
-	  "segment 1, strip 0: reaches past the end of device 2" },
+	  "segment 1, strip 0 ends after the end of device 2" },
 	{ 0, 0, { { 1, 2 * M - PAGE, M } }, -EINVAL,
 	  "segment 1, strip 0 overlaps segment 0, strip 0 on device 1" },
 	{ 6 * K, 2 * M, { { 0, 0, M }, { 2, 0, M } }, -EINVAL,
-	  "segment 1, strip 0 has a chunk size that is no multiple of the page size" },
+	  "segment 1, strip 0 has a chunk size that is not a multiple of the page size" },
 	{ M, 0, { { 0, 0, M }, { 2, 0, M } }, -EINVAL,
 	  "segment 1, strip 0 covers no bytes of the file" },
 	{ M, 1ULL << 63, { { 0, 0, M }, { 2, 0, M } }, -EINVAL,
-	  "segment 1, strip 0 covers more than any file has" },
+	  "segment 1, strip 0 covers more than the largest file size" },
 	{ 3221225472U, 1ULL << 62, { { 0, 0, M }, { 2, 0, M } }, -EINVAL,
 	  "segment 1, strip 0 is too large for its chunk size or number of strips" },
 	{ M, 2 * M + 1, { { 0, 0, M }, { 2, 0, M } }, -EINVAL,
-	  "segment 1, strip 0 is too short for the chunks that are on it" },
+	  "segment 1, strip 0 is too short for its chunks" },
 	{ M, 4 * M, { { 0, 0, 2 * M }, { 2, 0, M } }, -EINVAL,
-	  "segment 1, strip 1 is too short for the chunks that are on it" },
+	  "segment 1, strip 1 is too short for its chunks" },
 	{ M, 2 * M, { { 0, 0, M }, { 0, 512 * K, M } }, -EINVAL,
 	  "segment 1, strip 1 overlaps segment 1, strip 0 on device 0" },
 };
@@ -273,7 +273,7 @@ static void the_segments_must_cover_the_file(void)
 	struct fuse_fmap_builder *map = fuse_fmap_new(M + 1);
 
 	EXPECT(check(map) == -EINVAL);
-	EXPECT(!strcmp(why, "there are no segments"));
+	EXPECT(!strcmp(why, "the map has no segments"));
 	EXPECT(!fuse_fmap_add_extent(map, 0, 0, M));
 	EXPECT(check(map) == -EINVAL);
 	EXPECT(!strcmp(why, "the segments cover 1048576 bytes, the file has 1048577"));
@@ -303,7 +303,7 @@ static void a_map_grows_up_to_what_the_kernel_takes(void)
 
 	EXPECT(!fuse_fmap_add_extent(map, 0, 0, PAGE));
 	EXPECT(fuse_fmap_check(map, ALL, NULL, 0, why, sizeof(why)) == -EFBIG);
-	EXPECT(!strcmp(why, "the message would have 33554456 bytes, 33554432 are allowed"));
+	EXPECT(!strcmp(why, "the message would have 33554456 bytes, the limit is 33554432"));
 	EXPECT(fuse_fmap_message(map, &message, &len) == -EFBIG);
 	fuse_fmap_free(map);
 }

@@ -715,7 +715,7 @@ static void the_high_level_api_maps_by_path(void)
 	EXPECT(fake_get_fmap(&k, node, ROOM, 0) == -EINVAL);
 	node = lookup("empty");
 	EXPECT(fake_get_fmap(&k, node, ROOM, 0) == -EIO);
-	EXPECT(strstr(logged, "there are no segments"));
+	EXPECT(strstr(logged, "the map has no segments"));
 	stop_high(fuse);
 }
 
