@@ -8,8 +8,8 @@
 
 /** @file
  *
- * A minimal server for a file in DAX memory, with the high-level API: "hello"
- * is the first 2 MiB of a DAX device, "about" an ordinary file beside it.
+ * A minimal server for a file in DAX memory, with the high-level API. The file
+ * "hello" is the first 2 MiB of a DAX device. "about" is an ordinary file.
  *
  *     fmap_hello_high --device=dax0.0 MOUNTPOINT
  *
@@ -92,7 +92,7 @@ static int hello_open(const char *path, struct fuse_file_info *fi)
 	return !strcmp(path, "/hello") && !maps_offered ? -EOPNOTSUPP : 0;
 }
 
-/* Of "about" only */
+/* Only called for "about" */
 static int hello_read(const char *path, char *buf, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
@@ -134,7 +134,7 @@ static void hello_dax_failure(const char *path, const struct fuse_dax_failure *f
 	else
 		fprintf(stderr, "bad memory on %s at %llu: %s\n", options.device,
 			(unsigned long long)failure->offset,
-			path ? "write that page of hello anew" : "not in hello");
+			path ? "write this page of hello again" : "not in hello");
 }
 
 static const struct fuse_operations hello_ops = {

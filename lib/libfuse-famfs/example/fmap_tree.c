@@ -8,25 +8,25 @@
 
 /** @file
  *
- * A complete server for files in DAX memory, to start your own from.
+ * A complete server for files in DAX memory, as a starting point for your own.
  *
  *     fmap_tree create DIR MANIFEST --device DEVICE... [--chunk 2M] [--stripe N]
  *     fmap_tree mount MANIFEST MOUNTPOINT [-f] [-o OPTION]...
  *
- * A manifest says which files there are, and where on which DAX devices their
- * bytes are. "mount" serves it. The server itself never touches the data: the
- * kernel asks once for the map of a file, and once for each device. It tells of
- * memory that fails, and the server says whose it is and what to do.
+ * A manifest lists files, and where on which DAX devices their bytes are.
+ * "mount" serves it. The server never accesses the data: the kernel requests the
+ * map of each file once, and each device once. When memory fails, the kernel
+ * notifies the server, which logs the file and what to do.
  *
- * "create" makes a manifest with room for the files of DIR. Their bytes get
- * there through the mount. Mapped files keep their size, so a copy must not
- * begin with truncating them, as that of cp does. This does not:
+ * "create" makes a manifest with room for the files of DIR. It does not copy
+ * them: do this through the mount. The size of a mapped file can't change, so
+ * the copy must not truncate it first, as cp does. This command does not:
  *
  *     cd DIR; find . -type f -exec dd conv=notrunc bs=2M if={} of=MOUNTPOINT/{} \;
  *
  * A manifest looks like this (libConfuse reads it):
  *
- *     # numbers as you like; fuse_daxdev_find() tells of other ways to name one
+ *     # any index; fuse_daxdev_find() describes other ways to name a device
  *     device { index = 0  name = "dax0.0" }
  *     device { index = 1  name = "size=256M" }
  *     # extents that follow each other: device, offset on it, length, ...
@@ -63,8 +63,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#define TIMEOUT		3600.0	/* nothing changes behind the kernel's back */
-#define HUGE		(2L << 20)	/* what is aligned to it gets huge pages */
+#define TIMEOUT		3600.0	/* nothing changes without the kernel */
+#define HUGE		(2L << 20)	/* alignment for huge pages */
 #define SMALL_CHUNK	(64L << 10)	/* for files that don't fill a chunk */
 #define WHY_LEN		320
 
@@ -75,7 +75,7 @@ struct node {
 	struct fuse_fmap_builder *map;	/* NULL for directories and empty files */
 };
 
-/* What a file has of a device */
+/* A range of a device that a file has */
 struct range {
 	struct fuse_dax_range where;
 	const char *path;
@@ -110,7 +110,7 @@ static bool add_device(uint32_t index, const char *name, char *why)
 	return true;
 }
 
-/* Its place in both arrays; ndevices if there is none */
+/* The position of a device in both arrays, or ndevices */
 static size_t find_device(uint32_t index)
 {
 	size_t i = 0;
@@ -124,7 +124,7 @@ static size_t find_device(uint32_t index)
  * Reading the manifest					       *
  * ----------------------------------------------------------- */
 
-/* Says where: "tree.conf:12: ..." */
+/* Exit with a message that begins with the place: "tree.conf:12: ..." */
 #define bad(cfg, ...) (cfg_error(cfg, __VA_ARGS__), exit(1))
 
 static int compare_nodes(const void *a, const void *b)
@@ -148,7 +148,7 @@ static int compare_ranges(const void *a, const void *b)
 	       s->offset + s->len <= r->offset;
 }
 
-/* The node of that name, with mode 0 if it is new */
+/* The node with this name; a new one has mode 0 */
 static struct node *get_node(struct node *parent, const char *name)
 {
 	struct node *n = ok(calloc(1, sizeof(*n))), *old;
@@ -166,7 +166,7 @@ static struct node *get_node(struct node *parent, const char *name)
 	return nodes[nnodes++] = n;
 }
 
-/* A new file, and the directories on the way to it */
+/* Add a file and its directories */
 static struct node *add_file(cfg_t *cfg, const char *path)
 {
 	char *copy = ok(strdup(path)), *rest = copy, *name;
@@ -174,17 +174,17 @@ static struct node *add_file(cfg_t *cfg, const char *path)
 
 	while ((name = strsep(&rest, "/"))) {
 		if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
-			bad(cfg, "\"%s\": a path begins below the mount point, and has no . or .. in it", path);
+			bad(cfg, "\"%s\": a path begins below the mount point, and must not contain . or ..", path);
 		n = get_node(n, name);
 		if (n->attr.st_mode && (!rest || !S_ISDIR(n->attr.st_mode)))
-			bad(cfg, "\"%s\": \"%s\" is there already", path, name);
+			bad(cfg, "\"%s\": \"%s\" already exists", path, name);
 		n->attr.st_mode = S_IFDIR | 0755;
 	}
 	free(copy);
 	return n;
 }
 
-/* The next three of a file's numbers; no byte may be in two places */
+/* Read three numbers: a range. No byte may be in two places */
 static struct fuse_dax_range read_range(cfg_t *cfg, const char *path, int i)
 {
 	struct range *r = ok(calloc(1, sizeof(*r))), *other;
@@ -214,7 +214,7 @@ static int read_device(cfg_t *cfg, cfg_opt_t *opt)
 	if (index < 0 || index > UINT32_MAX || !cfg_getstr(d, "name"))
 		bad(d, "a device needs an index and a name: device { index = 0  name = \"dax0.0\" }");
 	if (find_device(index) < ndevices)
-		bad(d, "there is a device %ld already", index);
+		bad(d, "device %ld already exists", index);
 	if (!add_device(index, cfg_getstr(d, "name"), why))
 		bad(d, "%s", why);
 	return 0;
@@ -278,12 +278,12 @@ static void read_manifest(const char *name)
 	if (access(name, R_OK))
 		err(1, "%s", name);
 	if (cfg_parse(cfg, name))
-		exit(1);	/* it has said why */
-	/* nodes and ranges point to its strings, so it stays */
+		exit(1);	/* cfg_parse() has printed the reason */
+	/* cfg is not freed, because nodes and ranges point to its strings */
 }
 
 /* ----------------------------------------------------------- *
- * Serving it						       *
+ * Serving the tree					       *
  * ----------------------------------------------------------- */
 
 static void tree_init(void *userdata, struct fuse_conn_info *conn)
@@ -313,7 +313,7 @@ static void tree_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
 	fuse_reply_attr(req, &nodes[ino]->attr, TIMEOUT);
 }
 
-/* The offset after an entry is its inode number */
+/* The directory offset after an entry is its inode number */
 static void tree_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	char *buf = ok(malloc(size));
@@ -340,7 +340,7 @@ static void tree_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_open(req, fi);
 }
 
-/* Asked once a file: where is it? What is mapped is read without us. */
+/* Called once for each file. Mapped files are never read through the server */
 static void tree_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	(void)size;
@@ -350,7 +350,7 @@ static void tree_get_fmap(fuse_req_t req, fuse_ino_t ino, size_t size)
 		fuse_reply_err(req, ENODATA);
 }
 
-/* Asked once a device, when the first map names it */
+/* Called once for each device, when the first map names it */
 static void tree_get_daxdev(fuse_req_t req, int daxdev_index)
 {
 	size_t i = find_device(daxdev_index);
@@ -366,22 +366,22 @@ static void tree_get_daxdev(fuse_req_t req, int daxdev_index)
 }
 
 /*
- * Told of memory that has failed. The kernel has seen to it that nobody gets
- * wrong bytes; what is left is to say whose they are, and what to do.
+ * Memory has failed. The kernel already makes sure that no process reads wrong
+ * bytes. Log which file has lost them, and what to do.
  */
 static void tree_dax_failure(fuse_req_t req, fuse_ino_t ino, const struct fuse_dax_failure *f)
 {
 	struct range key = { .where = { f->index, f->offset, f->len } };
 	struct range **r = tfind(&key, &by_place, compare_ranges);
 	const char *dev = fuse_daxdev_name(devices[find_device(f->index)]);
-	char text[WHY_LEN] = "no file has it, nothing is lost";
+	char text[WHY_LEN] = "no file uses it, nothing is lost";
 
 	if (r && ino == FUSE_ROOT_ID)
-		snprintf(text, WHY_LEN, "\"%s\", which is not open, has lost bytes; write it anew", (*r)->path);
+		snprintf(text, WHY_LEN, "\"%s\", which is not open, has lost bytes; write it again", (*r)->path);
 	else if (r)
-		snprintf(text, WHY_LEN, "\"%s\" has lost %" PRIu64 " bytes at %" PRIu64 "; write all of them anew", (*r)->path, f->len, f->pos);
+		snprintf(text, WHY_LEN, "\"%s\" has lost %" PRIu64 " bytes at %" PRIu64 "; write all of them again", (*r)->path, f->len, f->pos);
 	if (f->event == FUSE_DAX_REMOVED)
-		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s was removed: files have lost what they have there; unmount, and mount again when \"daxctl list\" shows it\n", dev);
+		fuse_log(FUSE_LOG_ERR, "fmap_tree: %s was removed: files have lost their bytes on it; unmount, and mount again when \"daxctl list\" shows it\n", dev);
 	else
 		fuse_log(FUSE_LOG_ERR, "fmap_tree: bad memory on %s at 0x%" PRIx64 ": %s\n", dev, f->offset, text);
 	fuse_reply_err(req, 0);
@@ -398,7 +398,7 @@ static const struct fuse_lowlevel_ops tree_ops = {
 	.dax_failure = tree_dax_failure,
 };
 
-/* MANIFEST, then what libfuse understands */
+/* The arguments are MANIFEST, then those of libfuse */
 static int serve(int argc, char **argv)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
@@ -427,10 +427,10 @@ static int serve(int argc, char **argv)
  * ----------------------------------------------------------- */
 
 /*
- * A file that fills a chunk is striped over several devices; a smaller one is
- * striped with a small chunk size, or one extent. Files of the first kind are
- * laid from the start of the devices, the others from the end, so that they
- * don't spoil the alignment. Each file begins on the next device.
+ * A file of at least one chunk is striped over several devices. A smaller one is
+ * striped with a small chunk size, or is one extent. Large files are placed from
+ * the start of the devices and small ones from the end, so that small ones don't
+ * affect the alignment. Each file begins on the next device.
  */
 static void print_file(FILE *f, const char *manifest, const char *path, const struct stat *st, long chunk, long stripe)
 {
@@ -449,7 +449,7 @@ static void print_file(FILE *f, const char *manifest, const char *path, const st
 	if (stripe > 1)
 		fprintf(f, "  chunk = %ld", unit);
 	else if (!large)
-		unit = getpagesize();		/* one extent, no longer than it has to be */
+		unit = getpagesize();		/* one extent, as short as possible */
 	chunks = (st->st_size + unit - 1) / unit;
 	for (i = 0; i < stripe; i++, turn++) {
 		size_t d = turn % ndevices;
@@ -457,7 +457,7 @@ static void print_file(FILE *f, const char *manifest, const char *path, const st
 		len = (chunks - i + stripe - 1) / stripe * unit;
 		if (devinfo[d].size - start[d] < (uint64_t)len) {
 			unlink(manifest);
-			errx(1, "%s is full, there is no room for %ld bytes of \"%s\": more or larger devices are needed", fuse_daxdev_name(devices[d]), len, path);
+			errx(1, "%s is full: no room for %ld bytes of \"%s\"; use more or larger devices", fuse_daxdev_name(devices[d]), len, path);
 		}
 		devinfo[d].size -= large ? 0 : len;
 		fprintf(f, "%s%zu, %" PRIu64 ", %ld", i ? ",  " : "  ranges = {", d, large ? start[d] : devinfo[d].size, len);
@@ -496,9 +496,9 @@ static int create(int argc, char **argv)
 	if (i != argc || !ndevices)
 		return -1;
 	if (chunk <= 0 || chunk % getpagesize() || chunk > UINT32_MAX || stripe < 0)
-		errx(1, "a chunk is a multiple of %d bytes, such as 2M, a stripe a number of devices", getpagesize());
+		errx(1, "--chunk needs a multiple of %d bytes, such as 2M, and --stripe a number of devices", getpagesize());
 	stripe = stripe && stripe < (long)ndevices ? stripe : (long)ndevices;
-	/* An old manifest is all that is known of the data on the devices */
+	/* Never overwrite a manifest: without it the data on the devices is lost */
 	f = fopen(argv[2], "wx");
 	if (!f)
 		err(1, "%s", argv[2]);
@@ -511,7 +511,7 @@ static int create(int argc, char **argv)
 		else if (e->fts_errno)
 			errx(1, "%s: %s", e->fts_path, strerror(e->fts_errno));
 		else if (e->fts_info != FTS_D && e->fts_info != FTS_DP)
-			warnx("left out, not a regular file: %s", e->fts_path);
+			warnx("skipped, not a regular file: %s", e->fts_path);
 	}
 	fts_close(fts);
 	if (fclose(f))

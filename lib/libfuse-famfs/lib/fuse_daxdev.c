@@ -4,8 +4,8 @@
  *
  * DAX devices for file maps: finding and registering them.
  *
- * libdaxctl lists the devices. It has learned of famfs mode only lately, so
- * the mode comes from sysfs, where it is the driver that a device is bound to.
+ * libdaxctl lists the devices. Only recent versions know famfs mode, so the mode
+ * is read from sysfs: it is the driver that the device is bound to.
  *
  * This program can be distributed under the terms of the GNU LGPLv2.
  * See the file LGPL2.txt
@@ -42,7 +42,7 @@ struct fuse_daxdev {
 	char name[NAME_LEN];
 };
 
-/* What fuse_daxdev_find() was asked for: one of these */
+/* The criterion of fuse_daxdev_find(): one of these */
 struct wanted {
 	const char *name;
 	const char *uuid;
@@ -82,7 +82,10 @@ static bool parse_size(const char *s, uint64_t *size)
 	return *size != 0;
 }
 
-/* The driver's name, empty if there is none; false if there is no device */
+/*
+ * Get the name of the driver, or "" if no driver is bound. Return false if the
+ * device does not exist.
+ */
 static bool get_driver(const char *name, char *driver, size_t len)
 {
 	char path[PATH_MAX], link[PATH_MAX], *base;
@@ -111,8 +114,9 @@ static bool is_famfs(const char *name)
 }
 
 /*
- * The uuid of what the device is part of: a namespace or region further up in
- * the tree of devices. libdaxctl has it only if libndctl told it.
+ * Get the UUID of the namespace or region that the device is part of: an
+ * ancestor in the tree of devices. libdaxctl knows it only in programs that also
+ * use libndctl.
  */
 static void get_uuid(const char *name, char *uuid)
 {
@@ -137,8 +141,8 @@ static void get_uuid(const char *name, char *uuid)
 }
 
 /*
- * Is it a device of a FUSE mount? The kernel shows that to root, in a line
- * "INDEX NAME ..." for each device.
+ * Does a FUSE mount use the device? For each device of a mount, root can read a
+ * line "INDEX NAME ...".
  */
 static bool in_use(const char *name)
 {
@@ -177,7 +181,7 @@ static bool matches(const struct wanted *w, const char *name, uint64_t size)
 	return size == w->size && is_famfs(name) && !in_use(name);
 }
 
-/* Append to a list of devices for a person to read */
+/* Append to a list of devices in a message */
 static void list(char *to, const char *name, uint64_t size)
 {
 	size_t len = strlen(to);
@@ -186,7 +190,7 @@ static void list(char *to, const char *name, uint64_t size)
 		 len ? ", " : "", name, size >> 20);
 }
 
-/* The device, or NULL with *err set to -errno */
+/* Return the device, or NULL with *err set to -errno */
 static struct fuse_daxdev *search(struct daxctl_ctx *ctx, const char *spec,
 				  const struct wanted *w, int *err,
 				  char *why, size_t whylen)
@@ -202,7 +206,7 @@ static struct fuse_daxdev *search(struct daxctl_ctx *ctx, const char *spec,
 			const char *name = daxctl_dev_get_devname(dev);
 			uint64_t size = daxctl_dev_get_size(dev);
 
-			/* the seed of a region, of which no device was made */
+			/* the seed device of a region has no memory */
 			if (!size)
 				continue;
 			list(all, name, size);
@@ -225,15 +229,15 @@ static struct fuse_daxdev *search(struct daxctl_ctx *ctx, const char *spec,
 	free(found);
 	if (n)
 		*err = say(-ENOTUNIQ, why, whylen,
-			   "%s is more than one DAX device: %s; give a name",
+			   "%s matches more than one DAX device: %s; use a name",
 			   spec, fits);
 	else if (!all[0])
 		*err = say(-ENODEV, why, whylen,
-			   "no DAX device %s; this machine has none at all (see: daxctl list, cxl list, ndctl list)",
+			   "no DAX device %s; this machine has no DAX devices (see: daxctl list, cxl list, ndctl list)",
 			   spec);
 	else
 		*err = say(-ENODEV, why, whylen,
-			   "no DAX device %s%s; there are: %s", spec,
+			   "no DAX device %s%s; this machine has: %s", spec,
 			   w->size ? " that is free and in famfs mode" : "",
 			   all);
 	return NULL;
@@ -255,7 +259,7 @@ struct fuse_daxdev *fuse_daxdev_find(const char *spec, char *why, size_t whylen)
 	if ((w.uuid && !*w.uuid) || (w.name && strncmp(w.name, "dax", 3)) ||
 	    (!w.name && !w.uuid && !parse_size(spec + 5, &w.size))) {
 		err = say(-EINVAL, why, whylen,
-			  "\"%s\" does not name a DAX device: dax0.0, size=256M or uuid=... would",
+			  "\"%s\" is not a DAX device; examples: dax0.0, size=256M, uuid=...",
 			  spec);
 		goto out;
 	}
@@ -265,7 +269,7 @@ struct fuse_daxdev *fuse_daxdev_find(const char *spec, char *why, size_t whylen)
 		say(err, why, whylen, "libdaxctl: %s", strerror(-err));
 		goto out;
 	}
-	/* what it may not read as an ordinary user is nothing we need */
+	/* don't log errors about files that only root can read: not needed here */
 	daxctl_set_log_priority(ctx, LOG_CRIT);
 	dev = search(ctx, spec, &w, &err, why, whylen);
 	daxctl_unref(ctx);
@@ -297,14 +301,14 @@ int fuse_daxdev_check_mode(const struct fuse_daxdev *dev,
 	char driver[NAME_LEN];
 
 	if (!get_driver(name, driver, sizeof(driver)))
-		return say(-ENODEV, why, whylen, "%s has gone away", name);
+		return say(-ENODEV, why, whylen, "%s was removed", name);
 	if (!strcmp(driver, FAMFS_DRIVER))
 		return say(0, why, whylen, "%s", "");
 	if (!driver[0])
 		return say(-ENODEV, why, whylen,
 			   "%s is disabled; run: daxctl reconfigure-device --mode=famfs %s",
 			   name, name);
-	/* daxctl doesn't go this way in one step */
+	/* daxctl can't do this in one step */
 	if (!strcmp(driver, "kmem"))
 		return say(-EOPNOTSUPP, why, whylen,
 			   "%s is in system-ram mode; run: daxctl reconfigure-device --force --mode=devdax %s && daxctl reconfigure-device --mode=famfs %s",
@@ -331,22 +335,22 @@ int fuse_daxdev_open_fd(const struct fuse_daxdev *dev, int flags,
 	return say(err, why, whylen, "%s: %s", path, strerror(-err));
 }
 
-/* What FUSE_DEV_IOC_DAXDEV_OPEN fails with, in words */
-static const char *objection(int err)
+/* Describe an error of FUSE_DEV_IOC_DAXDEV_OPEN */
+static const char *describe(int err)
 {
 	switch (err) {
 	case -EBUSY:
 		return "in use by another mount, or under another index of this one (see " FUSECTL "/*/dax_devices)";
 	case -EEXIST:
-		return "there is a device with this index already";
+		return "another device has this index";
 	case -EPERM:
-		return "DAX file maps were not negotiated: does the kernel have CONFIG_FUSE_DAX_FMAP, and did root mount this?";
+		return "DAX file maps were not negotiated; they need CONFIG_FUSE_DAX_FMAP in the kernel and a mount by root";
 	case -ENOTTY:
-		return "the kernel knows no DAX file maps";
+		return "the kernel does not support DAX file maps";
 	case -ENODEV:
-		return "it is going away";
+		return "it is being removed";
 	case -ENOTCONN:
-		return "unmounted";
+		return "the file system is unmounted";
 	default:
 		return strerror(-err);
 	}
@@ -365,6 +369,6 @@ int fuse_daxdev_register(struct fuse_session *se,
 	close(fd);
 	if (ret < 0)
 		say(ret, why, whylen, "%s can't be registered as device %" PRIu32 ": %s",
-		    dev->name, index, objection(ret));
+		    dev->name, index, describe(ret));
 	return ret;
 }
