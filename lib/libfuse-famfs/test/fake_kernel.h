@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A kernel for tests without one: requests are handed to the session one at a
- * time, replies come out of the socket that it takes for /dev/fuse.
+ * A fake kernel. It gives the session one request at a time, and reads the
+ * replies from a socket pair, which the session uses as /dev/fuse.
  */
 #ifndef TEST_FAKE_KERNEL_H
 #define TEST_FAKE_KERNEL_H
@@ -18,12 +18,12 @@
 
 struct fake_kernel {
 	struct fuse_session *se;
-	int fd;			/* our end */
-	char mountpoint[32];	/* the session's */
+	int fd;			/* the fake kernel's end */
+	char mountpoint[32];	/* of the session */
 	uint64_t unique;
 	struct fuse_out_header out;
 	char reply[1 << 17];
-	size_t len;		/* of the reply without its header */
+	size_t len;		/* of the reply, without its header */
 };
 
 static inline void fake_open(struct fake_kernel *k)
@@ -38,7 +38,7 @@ static inline void fake_open(struct fake_kernel *k)
 	k->fd = fds[1];
 }
 
-/* Send a request; false if there is no reply */
+/* Send a request. Returns 0 if there is no reply */
 static inline int fake_request(struct fake_kernel *k, uint32_t opcode, uint64_t node,
 			const void *arg, size_t len)
 {
@@ -91,7 +91,7 @@ static inline uint32_t fake_init_kinds(const struct fake_kernel *k)
 	return ((const struct fuse_init_out *)k->reply)->fmap_kinds;
 }
 
-/* GET_FMAP; returns the reply's error */
+/* Send GET_FMAP, and return the error in the reply */
 static inline int fake_get_fmap(struct fake_kernel *k, uint64_t node, uint32_t size,
 			 uint64_t offset)
 {

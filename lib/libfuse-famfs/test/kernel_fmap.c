@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fs/fuse/fmap.c of the kernel series in user space, see kernel_fmap.h. What
- * the kernel does outside of it, looking up devices and refusing overlaps, is
- * done here in the simplest way.
+ * fs/fuse/fmap.c of the kernel series in user space, see kernel_fmap.h. Other
+ * parts of the kernel look up devices and refuse overlaps. This file does both
+ * in the simplest way.
  */
 
-/* The one function that the library has under the same name */
+/* The library has a function of the same name */
 #define fuse_fmap_check kernel_fuse_fmap_check
 #include "fmap.c"
 
@@ -16,10 +16,10 @@
 
 struct kernel_map {
 	struct fuse_fmap_dev *devs;
-	struct fuse_fmap map;	/* what it has at its end follows */
+	struct fuse_fmap map;	/* last: has a flexible array */
 };
 
-/* A pointer that tells the index of its device */
+/* A pointer that contains the index of its device */
 static struct fuse_daxdev *handle(uint32_t index)
 {
 	return (struct fuse_daxdev *)(uintptr_t)(index + 1ULL);

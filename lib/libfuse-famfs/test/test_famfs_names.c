@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A map as a published famfs server sends it: packed by hand with the names
- * that such servers use and with no other, replied with fuse_reply_buf(). The
- * kernel's decoder must take the bytes for what is meant.
+ * A published famfs server packs its maps by hand and sends them with
+ * fuse_reply_buf(). This test does so with only the names that such servers use.
+ * The kernel's decoder must find each byte in the right place.
  */
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)
 #define _GNU_SOURCE
@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 
 #ifndef FUSE_DEV_IOC_DAXDEV_OPEN
-#error "a server finds out by this whether it can register devices"
+#error "servers check this name to know whether they can register devices"
 #endif
 
 #define M	(1ULL << 20)
@@ -97,7 +97,7 @@ static size_t pack_interleaved(void)
 	return sizeof(*fmh) + sizeof(*ie) + ie->ie_nstrips * sizeof(*se);
 }
 
-/* The handlers in the form that such servers give them */
+/* The handlers as such servers write them */
 static void famfs_get_fmap(fuse_req_t req, fuse_ino_t nodeid, size_t size)
 {
 	size_t len = pack_interleaved();
@@ -144,8 +144,8 @@ static const struct fuse_lowlevel_ops famfs_ops = {
 	.get_daxdev = famfs_get_daxdev,
 };
 
-/* From the session's end of a socket pair */
-static size_t ask(struct fuse_session *se, int fd, uint32_t opcode,
+/* Send a request to the session, and read its reply from the socket pair */
+static size_t request(struct fuse_session *se, int fd, uint32_t opcode,
 		  const void *arg, size_t arglen, void *reply, size_t room)
 {
 	char request[256];
@@ -191,19 +191,19 @@ static void serve(void)
 	EXPECT(se && !fuse_session_mount(se, mountpoint));
 	fuse_opt_free_args(&args);
 
-	ask(se, fds[1], FUSE_INIT, &init, sizeof(init), &init_out, sizeof(init_out));
+	request(se, fds[1], FUSE_INIT, &init, sizeof(init), &init_out, sizeof(init_out));
 	EXPECT(init_out.flags2 & FUSE_DAX_FMAP >> 32);
 	EXPECT(init_out.fmap_kinds == 3);
 
-	/* What arrives, not what is still there from packing it */
+	/* Overwrite the packed message, so that only the reply counts */
 	memset(message, 0xff, sizeof(message));
-	len = ask(se, fds[1], FUSE_GET_FMAP, &get_fmap, sizeof(get_fmap),
+	len = request(se, fds[1], FUSE_GET_FMAP, &get_fmap, sizeof(get_fmap),
 		  message, sizeof(message));
 	map = decode(len);
 	expect_place(map, 11 * M, 2, 11 * M);
 	kernel_free(map);
 
-	len = ask(se, fds[1], FUSE_GET_DAXDEV, &get_daxdev, sizeof(get_daxdev),
+	len = request(se, fds[1], FUSE_GET_DAXDEV, &get_daxdev, sizeof(get_daxdev),
 		  &daxdev, sizeof(daxdev));
 	EXPECT(len == 280 && daxdev.index == 2 && !strcmp(daxdev.name, "/dev/dax0.0"));
 	fuse_session_destroy(se);

@@ -35,7 +35,7 @@ static int check(const struct fuse_fmap_builder *map)
 	return fuse_fmap_check(map, ALL, known, NDEVICES, why, sizeof(why));
 }
 
-/* The builder accepts the map, and so must the kernel */
+/* The builder and the kernel must accept the map */
 static struct kernel_map *decode(const struct fuse_fmap_builder *map)
 {
 	struct kernel_map *decoded = NULL;
@@ -157,13 +157,13 @@ static void only_what_was_negotiated_is_accepted(void)
 	fuse_fmap_free(map);
 }
 
-/* One wrong segment behind a good one; the words that must come */
+/* A wrong segment after a good one, and the expected description */
 static const struct {
 	uint32_t chunk;		/* 0: an extent */
 	uint64_t nbytes;
 	struct fuse_dax_range strips[2];
 	int err;
-	const char *words;
+	const char *description;
 } bad[] = {
 	{ 0, 0, { { 0, 0, 0 } }, -EINVAL,
 	  "segment 1, strip 0 has no length" },
@@ -199,7 +199,7 @@ static const struct {
 	  "segment 1, strip 1 overlaps segment 1, strip 0 on device 0" },
 };
 
-static void what_is_wrong_is_said_in_words(void)
+static void errors_are_described(void)
 {
 	size_t i;
 
@@ -220,21 +220,21 @@ static void what_is_wrong_is_said_in_words(void)
 						     bad[i].strips[0].offset,
 						     bad[i].strips[0].len);
 		err = check(map);
-		if (err != bad[i].err || strcmp(why, bad[i].words)) {
+		if (err != bad[i].err || strcmp(why, bad[i].description)) {
 			fprintf(stderr, "case %zu: error %d, \"%s\", not %d, \"%s\"\n",
-				i, err, why, bad[i].err, bad[i].words);
+				i, err, why, bad[i].err, bad[i].description);
 			exit(1);
 		}
-		/* A failed map stays so, whatever is added behind */
+		/* Later additions do not change the error */
 		if (added) {
 			EXPECT(added == bad[i].err);
 			EXPECT(fuse_fmap_add_extent(map, 0, 0, M) == added);
 			EXPECT(fuse_fmap_message(map, &buf, &len) == added);
-			EXPECT(check(map) == err && !strcmp(why, bad[i].words));
+			EXPECT(check(map) == err && !strcmp(why, bad[i].description));
 		}
-		/* The words are cut to their room */
+		/* The description is truncated to the size of the buffer */
 		EXPECT(fuse_fmap_check(map, ALL, known, NDEVICES, why, 8) == err);
-		EXPECT(strlen(why) == 7 && !strncmp(why, bad[i].words, 7));
+		EXPECT(strlen(why) == 7 && !strncmp(why, bad[i].description, 7));
 		fuse_fmap_free(map);
 	}
 }
@@ -284,7 +284,7 @@ static void the_segments_must_cover_the_file(void)
 	fuse_fmap_free(map);
 }
 
-static void a_map_grows_up_to_what_the_kernel_takes(void)
+static void a_map_grows_up_to_the_limit(void)
 {
 	/* 32 MiB less the header, in extents of 24 bytes */
 	const uint32_t most = (32 * M - 32) / 24;
@@ -293,7 +293,7 @@ static void a_map_grows_up_to_what_the_kernel_takes(void)
 	uint32_t i;
 	size_t len;
 
-	/* Downwards, so that there is something to sort */
+	/* In descending order, so that sorting has work to do */
 	for (i = 0; i < most; i++)
 		EXPECT(!fuse_fmap_add_extent(map, 0, (most - i) * 4 * PAGE, PAGE));
 	EXPECT(!fuse_fmap_check(map, ALL, NULL, 0, why, sizeof(why)));
@@ -343,7 +343,7 @@ static uint64_t pages(uint64_t most)
 	return (1 + rnd(most)) * PAGE;
 }
 
-/* Once in a while a value that is out of place */
+/* Sometimes replace a value by an invalid one */
 static uint64_t odd(uint64_t value)
 {
 	static const uint64_t values[] = {
@@ -382,7 +382,7 @@ static void make_plan(struct plan *plan)
 			plan->striped = 1;
 			seg->chunk = rnd(3) ? PAGE << rnd(4) : pages(9);
 			seg->nstrips = 1 + rnd(MAX_STRIPS);
-			/* whole rows, and now and then only a part of them */
+			/* full rows, and sometimes only a part of them */
 			each = seg->chunk * (1 + rnd(3));
 			seg->nbytes = each * seg->nstrips;
 			if (!rnd(3))
@@ -402,7 +402,7 @@ static void make_plan(struct plan *plan)
 
 			seg->strips[i].devindex = rnd(80) ? devices[d].index : 5;
 			seg->strips[i].len = odd(each);
-			/* behind what is used, or just anywhere */
+			/* after the used part, or anywhere */
 			seg->strips[i].offset = odd(rnd(25) ? next[d] : rnd(64) * PAGE);
 			next[d] += each + rnd(2) * PAGE;
 		}
@@ -418,7 +418,7 @@ static void *put(void *to, const void *from, size_t n)
 	return mempcpy(to, from, n);
 }
 
-/* The plan as a message, right or wrong, by an encoder of its own */
+/* Encode the plan, valid or not, independently of the builder */
 static size_t encode(const struct plan *plan, void *message)
 {
 	struct {
@@ -452,7 +452,7 @@ static size_t encode(const struct plan *plan, void *message)
 	return to - (char *)message;
 }
 
-/* Where byte pos is, by the definition */
+/* The place of byte pos, by the definition */
 static void model(const struct plan *plan, uint64_t pos, uint32_t *devindex,
 		  uint64_t *offset)
 {
@@ -541,7 +541,7 @@ static void builder_and_kernel_agree_on_random_maps(void)
 		}
 		fuse_fmap_free(map);
 	}
-	/* Of either sort there must be enough for this to mean anything */
+	/* The test is only useful with enough valid and enough invalid maps */
 	printf("# %lu of %lu random maps are valid\n", accepted, rounds);
 	EXPECT(accepted > rounds / 5 && accepted < rounds / 5 * 4);
 }
@@ -557,11 +557,11 @@ static const struct tap_test tests[] = {
 	WITH_KERNEL(a_stripe_set_goes_from_strip_to_strip),
 	WITH_KERNEL(extents_and_stripe_sets_mix),
 	TAP_TEST(only_what_was_negotiated_is_accepted),
-	TAP_TEST(what_is_wrong_is_said_in_words),
+	TAP_TEST(errors_are_described),
 	TAP_TEST(stripe_sets_have_strips_and_chunks),
 	TAP_TEST(only_the_last_segment_may_end_inside_a_page),
 	WITH_KERNEL(the_segments_must_cover_the_file),
-	TAP_TEST(a_map_grows_up_to_what_the_kernel_takes),
+	TAP_TEST(a_map_grows_up_to_the_limit),
 	WITH_KERNEL(builder_and_kernel_agree_on_random_maps),
 };
 

@@ -22,7 +22,7 @@
 
 static struct fake_kernel k;
 
-/* What the server under test does and has seen */
+/* What the server under test does, and what it has seen */
 static int want;
 static uint32_t clear_kinds, set_kinds;
 static int seen_capable;
@@ -96,7 +96,7 @@ static void server_get_daxdev(fuse_req_t req, int index)
 		EXPECT(!fuse_reply_daxdev(req, index, "dax0.0"));
 		break;
 	case 1:
-		/* the socket is no /dev/fuse */
+		/* the socket does not support the ioctls */
 		EXPECT(fuse_daxdev_open(req, 0, index) == -ENOTTY);
 		EXPECT(fuse_daxdev_close(req, index) == -ENOTTY);
 		EXPECT(!fuse_reply_daxdev(req, index, NULL));
@@ -234,7 +234,7 @@ static void a_short_map_is_one_reply(void)
 	start(BOTH);
 	fetch(5, 3, ROOM, 0);
 	EXPECT(calls == 1 && seen_size == ROOM);
-	/* exactly as long as its room */
+	/* exactly as long as the request allows */
 	fetch(6, 3, 32 + 3 * 24, 0);
 	EXPECT(calls == 2);
 	stop();
@@ -265,7 +265,7 @@ static void maps_of_several_files_are_fetched_at_the_same_time(void)
 	EXPECT(!fake_get_fmap(&k, 5, ROOM, ROOM) && k.len == ROOM);
 	EXPECT(!fake_get_fmap(&k, 6, ROOM, ROOM) && k.len == ROOM);
 	EXPECT(!fake_get_fmap(&k, 5, ROOM, 2 * ROOM) && k.len == 24032 - 2 * ROOM);
-	/* extents are 24 bytes: the device of one is somewhere in there */
+	/* the index of the first extent that begins in this piece */
 	EXPECT(*(uint32_t *)(k.reply + (24 - (2 * ROOM - 32) % 24) % 24) == 5);
 	EXPECT(!fake_get_fmap(&k, 6, ROOM, 2 * ROOM) && k.len == 24032 - 2 * ROOM);
 	EXPECT(*(uint32_t *)(k.reply + (24 - (2 * ROOM - 32) % 24) % 24) == 6);
@@ -273,7 +273,7 @@ static void maps_of_several_files_are_fetched_at_the_same_time(void)
 	stop();
 }
 
-static void a_piece_can_be_asked_for_again(void)
+static void a_piece_can_be_requested_again(void)
 {
 	want = 1;
 	nextents = 1000;
@@ -285,7 +285,7 @@ static void a_piece_can_be_asked_for_again(void)
 	stop();
 }
 
-/* From here on the server is asked again, and the bytes are right all the same */
+/* The server is called again, and the bytes are still right */
 static void expect_call_for_rest(void)
 {
 	int before = calls;
@@ -295,7 +295,7 @@ static void expect_call_for_rest(void)
 	EXPECT(calls == before + 1);
 }
 
-static void what_is_kept_goes_with_the_last_piece(void)
+static void the_rest_is_dropped_after_the_last_piece(void)
 {
 	want = 1;
 	nextents = 1000;
@@ -306,7 +306,7 @@ static void what_is_kept_goes_with_the_last_piece(void)
 	stop();
 }
 
-static void what_is_kept_goes_with_the_inode(void)
+static void the_rest_is_dropped_with_the_inode(void)
 {
 	struct {
 		struct fuse_batch_forget_in head;
@@ -324,7 +324,7 @@ static void what_is_kept_goes_with_the_inode(void)
 	EXPECT(!fake_request(&k, FUSE_BATCH_FORGET, 0, &batch, sizeof(batch)));
 	expect_call_for_rest();
 
-	/* another inode's stays */
+	/* the rest of another inode is kept */
 	calls = 0;
 	EXPECT(!fake_get_fmap(&k, 6, ROOM, 0));
 	fake_forget(&k, 7);
@@ -333,7 +333,7 @@ static void what_is_kept_goes_with_the_inode(void)
 	stop();
 }
 
-static void what_is_kept_goes_when_the_map_is_asked_for_anew(void)
+static void the_rest_is_dropped_when_the_map_is_requested_again(void)
 {
 	want = 1;
 	nextents = 2000;
@@ -349,7 +349,7 @@ static void what_is_kept_goes_when_the_map_is_asked_for_anew(void)
 	stop();
 }
 
-static void two_answers_for_one_file_are_kept_once(void)
+static void two_replies_for_one_file_are_kept_once(void)
 {
 	struct fuse_get_fmap_in arg = { .size = ROOM };
 	struct fuse_fmap_builder *map = make_map(5, 1000);
@@ -375,7 +375,7 @@ static void two_answers_for_one_file_are_kept_once(void)
 	stop();
 }
 
-static void a_position_behind_the_end_gets_nothing(void)
+static void a_position_after_the_end_gets_nothing(void)
 {
 	want = 1;
 	nextents = 1000;
@@ -397,7 +397,7 @@ static void a_wrong_map_is_not_sent(void)
 	EXPECT(!strcmp(logged, "fuse: map of inode 5: the segments cover 2097152 bytes, the file has 3145728\n"));
 	stop();
 
-	/* nor one that was not negotiated */
+	/* neither is one of a kind that was not negotiated */
 	*logged = '\0';
 	file_size = 2 * M;
 	start(1U << FUSE_FMAP_STRIPED);
@@ -466,7 +466,7 @@ static void a_forget_may_come_at_any_time(void)
 
 /* ---- memory that fails ---- */
 
-/* No two members are alike, and none fits into 32 bits that is wider */
+/* All members differ, and the 64-bit ones do not fit into 32 bits */
 static const struct fuse_dax_failure_in bad_page = {
 	.index = 0xfffffffe,
 	.event = FUSE_DAX_BAD_MEMORY,
@@ -505,7 +505,7 @@ static void server_dax_failure(fuse_req_t req, fuse_ino_t ino,
 		fuse_reply_err(req, 0);
 }
 
-static const struct fuse_lowlevel_ops told = {
+static const struct fuse_lowlevel_ops failure_server = {
 	.init = failure_init,
 	.dax_failure = server_dax_failure,
 };
@@ -524,10 +524,10 @@ static int seen(const struct fuse_dax_failure_in *in)
 	       seen_failure.len == in->len && seen_failure.pos == in->pos;
 }
 
-static void a_server_with_the_handler_is_told_of_failures(void)
+static void a_server_with_the_handler_is_notified(void)
 {
 	want = 1;
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, BOTH);
 	EXPECT(negotiated() && failures_negotiated());
 	EXPECT(!fake_dax_failure(&k, 5, &bad_page, sizeof(bad_page)));
@@ -542,7 +542,7 @@ static void the_reply_to_a_failure_may_come_later(void)
 	struct fuse_out_header out;
 
 	want = 1;
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, BOTH);
 	defer = 1;
 	EXPECT(!fake_request(&k, FUSE_DAX_FAILURE, 5, &bad_page, sizeof(bad_page)));
@@ -553,7 +553,7 @@ static void the_reply_to_a_failure_may_come_later(void)
 	stop();
 }
 
-static void failures_are_wanted_with_maps_and_a_handler_only(void)
+static void notifications_need_maps_and_a_handler(void)
 {
 	/* no handler */
 	want = 1;
@@ -563,14 +563,14 @@ static void failures_are_wanted_with_maps_and_a_handler_only(void)
 	stop();
 
 	/* not offered */
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, 0);
 	EXPECT(!failures_negotiated());
 	stop();
 
-	/* the server doesn't want to be told */
+	/* the server disables the notifications */
 	want_failures = 0;
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, BOTH);
 	EXPECT(negotiated() && !failures_negotiated());
 	stop();
@@ -578,21 +578,21 @@ static void failures_are_wanted_with_maps_and_a_handler_only(void)
 	/* no maps */
 	want_failures = 1;
 	want = 0;
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, BOTH);
 	EXPECT(!negotiated() && !failures_negotiated());
 	stop();
 
-	/* ... nor kinds of them */
+	/* no kinds of maps */
 	want = 1;
 	clear_kinds = ~0U;
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, BOTH);
 	EXPECT(!negotiated() && !failures_negotiated());
 	stop();
 }
 
-static void a_failure_that_is_cut_off_is_refused(void)
+static void a_truncated_failure_is_refused(void)
 {
 	struct {
 		struct fuse_dax_failure_in known;
@@ -600,12 +600,12 @@ static void a_failure_that_is_cut_off_is_refused(void)
 	} longer = { bad_page, ~0ULL };
 
 	want = 1;
-	start_with(&told, sizeof(told));
+	start_with(&failure_server, sizeof(failure_server));
 	fake_init(&k, BOTH);
 	EXPECT(fake_dax_failure(&k, 5, &bad_page, sizeof(bad_page) - 1) == -EINVAL);
 	EXPECT(fake_dax_failure(&k, 5, &bad_page, 0) == -EINVAL);
 	EXPECT(!calls);
-	/* what a later kernel may add does no harm */
+	/* a later kernel may add members */
 	EXPECT(!fake_dax_failure(&k, 5, &longer.known, sizeof(longer)));
 	EXPECT(calls == 1 && seen(&bad_page));
 	stop();
@@ -704,7 +704,7 @@ static void the_high_level_api_maps_by_path(void)
 	EXPECT(k.len == sizeof(*header) + sizeof(*ext));
 	EXPECT(header->file_size == 10 && header->nextents == 1);
 	EXPECT(ext->devindex == 5 && ext->offset == 2 * M && ext->len == M);
-	/* without a size: what the segments cover */
+	/* without a size, it is the sum of the segments */
 	nextents = 1;
 	EXPECT(!fake_get_fmap(&k, node, ROOM, 0) && header->file_size == M);
 
@@ -725,7 +725,7 @@ static void the_high_level_api_registers_devices(void)
 
 	fuse_set_log_func(log_to_string);
 	EXPECT(fake_get_daxdev(&k, 4) == -ENXIO && device_fd == -1);
-	/* that the socket can't register it shows that it was tried */
+	/* the error shows that the library tried to register the device */
 	EXPECT(fake_get_daxdev(&k, UINT32_MAX) == -ENOTTY);
 	EXPECT(!strcmp(logged, "fuse: DAX device 4294967295: Inappropriate ioctl for device\n"));
 	EXPECT(fcntl(device_fd, F_GETFD) == -1 && errno == EBADF);
@@ -736,7 +736,7 @@ static void the_high_level_api_registers_devices(void)
  * fuse_destroy() unloads the modules for the whole process. This is another
  * reason to run each test in its own process.
  */
-static void modules_pass_both_on(void)
+static void modules_forward_both(void)
 {
 	struct fuse *fuse = start_high(&high, "modules=subdir:iconv,subdir=/,from_code=UTF-8,to_code=UTF-8");
 
@@ -769,7 +769,7 @@ static void high_dax_failure(const char *path,
 	seen_failure = *failure;
 }
 
-static const struct fuse_operations high_told = {
+static const struct fuse_operations high_failure_server = {
 	.init = high_init,
 	.getattr = high_getattr,
 	.dax_failure = high_dax_failure,
@@ -781,9 +781,9 @@ static int high_failure(uint64_t node, const struct fuse_dax_failure_in *in)
 	return fake_dax_failure(&k, node, in, sizeof(*in));
 }
 
-static void the_high_level_api_tells_of_failures_by_path(void)
+static void the_high_level_api_reports_failures_by_path(void)
 {
-	struct fuse *fuse = start_high(&high_told, NULL);
+	struct fuse *fuse = start_high(&high_failure_server, NULL);
 	uint64_t node;
 
 	EXPECT(negotiated() && failures_negotiated());
@@ -802,9 +802,9 @@ static int high_unlink(const char *path)
 	return 0;
 }
 
-static void a_file_without_a_name_fails_without_one(void)
+static void an_unlinked_file_fails_without_a_path(void)
 {
-	struct fuse_operations ops = high_told;
+	struct fuse_operations ops = high_failure_server;
 	struct fuse *fuse;
 	uint64_t node;
 
@@ -818,9 +818,9 @@ static void a_file_without_a_name_fails_without_one(void)
 	stop_high(fuse);
 }
 
-static void modules_pass_failures_on(void)
+static void modules_forward_failures(void)
 {
-	struct fuse *fuse = start_high(&high_told, "modules=subdir:iconv,subdir=/sub,from_code=UTF-8,to_code=UTF-8");
+	struct fuse *fuse = start_high(&high_failure_server, "modules=subdir:iconv,subdir=/sub,from_code=UTF-8,to_code=UTF-8");
 
 	EXPECT(failures_negotiated());
 	EXPECT(!high_failure(lookup("mapped"), &bad_page));
@@ -830,8 +830,8 @@ static void modules_pass_failures_on(void)
 	stop_high(fuse);
 }
 
-/* The modules have the handler always */
-static void modules_over_none_want_no_failures(void)
+/* The modules always have the handler */
+static void modules_without_the_handler_below_disable_it(void)
 {
 	struct fuse *fuse = start_high(&high, "modules=subdir,subdir=/");
 
@@ -839,7 +839,7 @@ static void modules_over_none_want_no_failures(void)
 	stop_high(fuse);
 }
 
-static void high_level_servers_without_the_handler_are_not_told(void)
+static void high_level_servers_without_the_handler_are_not_notified(void)
 {
 	struct fuse *fuse = start_high(&high, NULL);
 
@@ -856,28 +856,28 @@ static const struct tap_test tests[] = {
 	TAP_TEST(a_short_map_is_one_reply),
 	TAP_TEST(a_long_map_comes_in_pieces_of_any_size),
 	TAP_TEST(maps_of_several_files_are_fetched_at_the_same_time),
-	TAP_TEST(a_piece_can_be_asked_for_again),
-	TAP_TEST(what_is_kept_goes_with_the_last_piece),
-	TAP_TEST(what_is_kept_goes_with_the_inode),
-	TAP_TEST(what_is_kept_goes_when_the_map_is_asked_for_anew),
-	TAP_TEST(two_answers_for_one_file_are_kept_once),
-	TAP_TEST(a_position_behind_the_end_gets_nothing),
+	TAP_TEST(a_piece_can_be_requested_again),
+	TAP_TEST(the_rest_is_dropped_after_the_last_piece),
+	TAP_TEST(the_rest_is_dropped_with_the_inode),
+	TAP_TEST(the_rest_is_dropped_when_the_map_is_requested_again),
+	TAP_TEST(two_replies_for_one_file_are_kept_once),
+	TAP_TEST(a_position_after_the_end_gets_nothing),
 	TAP_TEST(a_wrong_map_is_not_sent),
 	TAP_TEST(devices_are_named_or_registered),
 	TAP_TEST(a_forget_may_come_at_any_time),
-	TAP_TEST(a_server_with_the_handler_is_told_of_failures),
+	TAP_TEST(a_server_with_the_handler_is_notified),
 	TAP_TEST(the_reply_to_a_failure_may_come_later),
-	TAP_TEST(failures_are_wanted_with_maps_and_a_handler_only),
-	TAP_TEST(a_failure_that_is_cut_off_is_refused),
-	TAP_TEST(modules_pass_both_on),
-	TAP_TEST(modules_pass_failures_on),
-	TAP_TEST(modules_over_none_want_no_failures),
+	TAP_TEST(notifications_need_maps_and_a_handler),
+	TAP_TEST(a_truncated_failure_is_refused),
+	TAP_TEST(modules_forward_both),
+	TAP_TEST(modules_forward_failures),
+	TAP_TEST(modules_without_the_handler_below_disable_it),
 	TAP_TEST(the_high_level_api_maps_by_path),
 	TAP_TEST(the_high_level_api_registers_devices),
 	TAP_TEST(high_level_servers_without_handlers_have_no_maps),
-	TAP_TEST(the_high_level_api_tells_of_failures_by_path),
-	TAP_TEST(a_file_without_a_name_fails_without_one),
-	TAP_TEST(high_level_servers_without_the_handler_are_not_told),
+	TAP_TEST(the_high_level_api_reports_failures_by_path),
+	TAP_TEST(an_unlinked_file_fails_without_a_path),
+	TAP_TEST(high_level_servers_without_the_handler_are_not_notified),
 };
 
 int main(int argc, char **argv)

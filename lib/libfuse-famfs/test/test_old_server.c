@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A server that knows nothing of DAX file maps: compiled against the unchanged
- * libfuse, run with the new one, on a kernel that offers maps. It must be the
- * plain FUSE server that it always was.
+ * A server that does not know DAX file maps. It is compiled against the
+ * unmodified libfuse and runs with the new one, on a kernel that offers maps. It
+ * must remain a plain FUSE server.
  */
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 17)
 #include "fake_kernel.h"
@@ -40,7 +40,7 @@ int main(void)
 	struct fuse_init_out *out;
 
 #ifdef FUSE_CAP_DAX_FMAP
-#error "this must be compiled against the unchanged libfuse"
+#error "compile this against the unmodified libfuse"
 #endif
 	fake_open(&k);
 	k.se = fuse_session_new(&args, &ops, sizeof(ops), NULL);
@@ -55,7 +55,7 @@ int main(void)
 	EXPECT(!k.out.error && lookups == 1);
 	EXPECT(((struct fuse_entry_out *)k.reply)->nodeid == 5);
 
-	/* The kernel wouldn't ask; if it did, what is behind ops isn't called */
+	/* No kernel sends these. The library must not read past the end of ops */
 	EXPECT(fake_get_fmap(&k, 5, 8192, 0) == -ENOSYS);
 	EXPECT(fake_get_daxdev(&k, 0) == -ENODEV);
 	EXPECT(fake_dax_failure(&k, 5, &failure, sizeof(failure)) == -ENOSYS);
